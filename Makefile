@@ -1,0 +1,59 @@
+# Everything works from a bare clone with Python 3.11 or newer, git and make: the targets make .venv when it
+# is missing. Another interpreter: `make test PYTHON=python3.13`.
+
+PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST_ARGS ?=
+
+# Stamps, so that nothing is installed twice. `DEV_READY=` (empty) uses VENV just as it is.
+DEMO_READY ?= $(VENV)/.demo-ready
+DEV_READY ?= $(VENV)/.dev-ready
+
+.PHONY: demo test check lint types layers doctests format clean
+
+demo: $(DEMO_READY)
+	$(BIN)/everact demo
+
+test: $(DEV_READY)
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+check: lint types layers doctests
+
+lint: $(DEV_READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(DEV_READY)
+	$(BIN)/python tools/link_tree.py
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# From the root import-linter would see the front door only.
+layers: $(DEV_READY)
+	$(BIN)/python tools/link_tree.py
+	cd build/links && "$(abspath $(BIN))/lint-imports" --config ../../pyproject.toml --no-cache --no-logo
+
+doctests: $(DEV_READY)
+	$(BIN)/python tools/link_tree.py
+	PYTHONPATH=build/links $(BIN)/pytest --doctest-modules build/links/everact
+
+format: $(DEV_READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "everact needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo-ready: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[cli]'
+	touch $@
+
+$(VENV)/.dev-ready: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[dev,cli]'
+	touch $(VENV)/.demo-ready $@
