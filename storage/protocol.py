@@ -1,0 +1,197 @@
+"""What the journal asks of a storage. One conformance suite (`tests/contracts/`) holds every storage to it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+import msgspec
+
+from everact.tasks.record import HistoryRow, Record, TaskError
+
+
+class Outcome(msgspec.Struct, gc=False, kw_only=True):
+    """How one delivery ended, or that a task was cancelled: one conditional update.
+
+    It changes the row only if (`seq`, `owner`, `expected`) still fit and the row is not terminal. This is the
+    fence: what a late or foreign writer says about a task changes nothing.
+
+    Attributes:
+        seq: The row.
+        owner: Node incarnation that the row must belong to.
+        expected: The `attempt` that must be stored.
+        status, attempt, due, started, finished, result, error: What the row becomes.
+        follow_ups: Rows that exist if and only if this outcome does.
+        history: What out of the ordinary it adds to the task's history, under the same condition.
+    """
+
+    id: bytes
+    seq: int
+    owner: int
+    expected: int
+    status: int
+    attempt: int
+    due: int
+    started: int | None = None
+    finished: int | None = None
+    result: bytes | None = None
+    error: TaskError | None = None
+    follow_ups: Sequence[Record] = ()
+    history: HistoryRow | None = None
+
+
+class CancelRequest(msgspec.Struct, frozen=True):
+    """Remember that a started task was asked to stop: set `cancel_requested` unless the row is terminal."""
+
+    id: bytes
+    seq: int
+    reason: str
+    at: int
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """Take over an adopted row before it starts: owner := this incarnation, status := RUNNING.
+
+    Only if the row still belongs to `owner` with that `attempt` and waits (SCHEDULED or QUEUED).
+    """
+
+    seq: int
+    owner: int
+    expected: int
+
+
+class Batch(msgspec.Struct):
+    """All that one commit writes. Applied in the order of the fields; all of it or nothing.
+
+    Inserts (follow-ups, then `inserts`) that meet a taken id or an unfinished task with their key are left
+    out. A follow-up left out for its key adds a `key_taken` row to its parent's history.
+    """
+
+    now: int
+    outcomes: list[Outcome] = msgspec.field(default_factory=list)
+    inserts: list[Record] = msgspec.field(default_factory=list)
+    cancels: list[Outcome] = msgspec.field(default_factory=list)
+    requests: list[CancelRequest] = msgspec.field(default_factory=list)
+    claims: list[Claim] = msgspec.field(default_factory=list)
+    history: list[HistoryRow] = msgspec.field(default_factory=list)
+
+
+class Committed(msgspec.Struct):
+    """What a commit did not do as asked; both are empty in the ordinary case.
+
+    Attributes:
+        lost: `seq` of outcomes, cancels, requests and claims whose row did not fit the condition.
+        taken: For each insert left out, by its id: the row that stands in its place (same id, or the
+            unfinished task of its type with its key).
+    """
+
+    lost: set[int] = msgspec.field(default_factory=set)
+    taken: dict[bytes, Record] = msgspec.field(default_factory=dict)
+
+
+NOTHING_LOST = Committed()
+"""The ordinary answer, shared; do not change it."""
+
+
+class Adoption(msgspec.Struct):
+    """What one adoption pass found.
+
+    Attributes:
+        waiting: Rows now this node's that wait to run (SCHEDULED or QUEUED), by type.
+        interrupted: Rows that were RUNNING when their process died; they are QUEUED again.
+        unhandled: Rows of dead incarnations whose type this node does not handle, by type.
+    """
+
+    waiting: dict[str, int]
+    interrupted: int
+    unhandled: dict[str, int]
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rows to list, in order of `seq`; every condition that is not None must hold."""
+
+    statuses: Collection[int] | None = None
+    type: str | None = None
+    workflow: bytes | None = None
+    after: int = 0
+    limit: int = 100
+
+
+class Storage(Protocol):
+    """Records on disk, or in memory.
+
+    `commit`, `adopt` and `adopted` are called by one thread at a time, the journal's; the other reads by any
+    thread. A storage starts no thread and reads no clock.
+    """
+
+    url: str
+    """Where it is; safe to show."""
+    inline: bool
+    """Whether a commit never waits, so that callers may run it in their own thread."""
+    durable: bool
+    """Whether anything survives the process."""
+
+    def open(self, now: int) -> int:
+        """Open it, bring the schema up to date, and register a new node incarnation.
+
+        Returns:
+            The incarnation's number; greater than any before it on this storage.
+
+        Raises:
+            StorageUnavailable: It cannot be opened.
+            MigrationError: It was written by a newer version.
+        """
+        ...
+
+    def commit(self, batch: Batch) -> Committed:
+        """Write a batch in one transaction, all or nothing.
+
+        Raises:
+            StorageFull: There is no room; nothing was written.
+            StorageUnavailable: It failed; `outcome` says whether it may have been written after all.
+        """
+        ...
+
+    def adopt(self, types: Collection[str], now: int) -> Adoption:
+        """Take over what dead or cleanly stopped incarnations left behind of these types, in one transaction."""
+        ...
+
+    def adopted(self, after: tuple[int, int, int] | None, limit: int) -> list[Record]:
+        """A page of adopted rows that wait and are not claimed yet.
+
+        Args:
+            after: (-priority, due, seq) of the last row of the page before; None for the first page.
+            limit: Rows at the most.
+
+        Returns:
+            Rows ordered by (-priority, due, seq); fewer than `limit` only at the end.
+        """
+        ...
+
+    def get(self, id: bytes) -> Record | None:
+        """Read one row."""
+        ...
+
+    def select(self, selection: Selection) -> list[Record]:
+        """List rows."""
+        ...
+
+    def counts(self) -> dict[int, int]:
+        """How many rows are in each status; statuses without rows may be missing."""
+        ...
+
+    def history(self, id: bytes) -> list[HistoryRow]:
+        """What out of the ordinary happened to a task, oldest first."""
+        ...
+
+    def alive(self, owner: int) -> bool:
+        """Whether that incarnation's process lives (this one's own counts as alive)."""
+        ...
+
+    def close(self) -> None:
+        """Say that this incarnation has ended cleanly, and let go of everything. Idempotent."""
+        ...
+
+    def abandon(self) -> None:
+        """Let go of everything as a kill would, writing nothing. For tests and after fork."""
+        ...
