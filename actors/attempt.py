@@ -1,0 +1,348 @@
+"""One attempt with its hooks, as steps: each does one thing and returns the next step, or None at the end.
+
+    run ──▶ complete ─────────────────▶ (COMPLETED)
+     │         └─ on_completed fails for good ─▶ give_up
+     ├─ raised ─▶ the supervisor decides ─▶ retry ─▶ (SCHEDULED)
+     │                                  └─▶ give_up ─▶ (FAILED)
+     ├─ its token had fired ─▶ cancelled ─▶ (CANCELLED)
+     └─ shutdown ─▶ (QUEUED again, not counted)
+
+A step whose thread was abandoned stops there: whoever closed the delivery goes on with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from everact.actors.messages import AttemptFailed, FinishDelivery
+from everact.actors.ticket import Delivery, Ticket
+from everact.actors.watch import HANDLE
+from everact.storage.protocol import Outcome
+from everact.tasks import status as st
+from everact.tasks.cancellation import CancelReason
+from everact.tasks.context import TaskContext
+from everact.tasks.errors import HookTimeout, ResultError, TaskCancelled, TaskTimeout, UnexpectedCancel
+from everact.tasks.events import HookFailed
+from everact.tasks.failure import Verdict, describe, error_name, error_text, judge
+from everact.tasks.record import HistoryRow, TaskError
+
+if TYPE_CHECKING:
+    from everact.actors.handler_actor import HandlerActor
+
+logger = logging.getLogger("everact.handler")
+Step = Callable[[Delivery], Awaitable[Any]]
+HOOK_DELAY_LIMIT = 5.0
+MICROSECONDS = 1_000_000
+
+
+class Attempt:
+    """The steps of one cell."""
+
+    def __init__(self, cell: HandlerActor) -> None:
+        self._cell = cell
+        self._node = cell.node
+        self._spec = cell.spec
+        self._now = cell.runtime.now
+        self._submit = cell.node.journal.submit
+        self._codec = cell.pool.codec
+        self._is_async = cell.spec.is_async
+        # Asked once, so that a handler without hooks, timeout or middleware pays for none of them.
+        self._plain = not ("on_started" in cell.spec.hooks or cell.spec.timeout or cell.node.middleware)
+        self._has_on_completed = "on_completed" in cell.spec.hooks
+
+    def begin(self, ticket: Ticket, task: Any) -> Delivery:
+        """Make the delivery of a ticket that has just left its queue."""
+        return Delivery(ticket, TaskContext(self._node.dispatcher, ticket.record, task), self._cell, self._now())
+
+    # -- the steps -----------------------------------------------------------------------------------------
+
+    async def run(self, delivery: Delivery) -> Step | None:
+        """Call `handle`, with `on_started` before and the middleware around it."""
+        ctx = delivery.ctx
+        try:
+            if self._plain and not self._is_async:
+                result = self._cell.instance.handle(ctx.task, ctx)  # type: ignore[union-attr]
+            else:
+                result = await self._handle(delivery)
+            delivery.result = None if result is None else self._codec.encode_result(result, delivery.ticket.record.id)
+        except BaseException as error:
+            return None if delivery.abandoned else self._after_failure(delivery, error)
+        if delivery.abandoned:
+            return None
+        ctx.result = result
+        if self._has_on_completed:
+            return self.complete
+        self._finish(delivery, st.COMPLETED)
+        return None
+
+    async def complete(self, delivery: Delivery) -> Step | None:
+        """Run `on_completed`; what it and `handle` dispatched commits with the completion."""
+        buffer = delivery.ctx._buffer
+        delivery.mark = len(buffer) if buffer else 0
+        error = await self._hook(delivery, "on_completed")
+        if delivery.abandoned:
+            return None
+        if error is not None:
+            return await self._completion_failed(delivery, error)
+        self._finish(delivery, st.COMPLETED)
+        return None
+
+    async def retry(self, delivery: Delivery) -> Step | None:
+        """Run `on_retry`; schedule the next attempt, with a fresh instance."""
+        ctx, delay = delivery.ctx, delivery.delay
+        ctx._buffer = None
+        error = await self._hook(delivery, "on_retry", ctx.attempt, delivery.error, delay)
+        if delivery.abandoned:
+            return None
+        if error is not None:
+            ctx._buffer = None
+        self._finish(delivery, st.SCHEDULED, due=self._now() + int(delay * MICROSECONDS))
+        await self._cell.discard_instance(self._cell.generation)
+        return None
+
+    async def give_up(self, delivery: Delivery) -> Step | None:
+        """Run `on_error` on a fresh instance; the task is FAILED whatever comes of that."""
+        return await self._end(delivery, st.FAILED, delivery.error)
+
+    async def cancelled(self, delivery: Delivery) -> Step | None:
+        """Run `on_error` with a TaskCancelled on a fresh instance; the task is CANCELLED."""
+        record = delivery.ticket.record
+        cause = delivery.error
+        delivery.error = TaskCancelled(UUID(bytes=record.id), record.cancel_requested or "")
+        delivery.error.__cause__ = cause
+        return await self._end(delivery, st.CANCELLED, delivery.error)
+
+    async def resumed(self, delivery: Delivery, phase: str, error: BaseException) -> Step | None:
+        """Go on after the thread in `phase` was abandoned, as if that had raised `error`."""
+        if phase == HANDLE:
+            return self._after_failure(delivery, error)
+        self._hook_failed(delivery, phase, error)
+        if phase == "on_started":
+            failure = await self._cell.try_start(self._cell.generation)
+            return self.run if failure is None else self._after_failure(delivery, failure)
+        if phase == "on_completed":
+            return await self._completion_failed(delivery, error)
+        if phase == "on_retry":
+            self._finish(delivery, st.SCHEDULED, due=self._now() + int(delivery.delay * MICROSECONDS))
+            return None
+        delivery.hook, delivery.hook_error = phase, error
+        self._finish(delivery, st.CANCELLED if isinstance(delivery.error, TaskCancelled) else st.FAILED)
+        return None
+
+    # -- ends without a step -------------------------------------------------------------------------------
+
+    def quarantine(self, ticket: Ticket, error: BaseException) -> None:
+        """A record that cannot be read: QUARANTINED, its bytes are kept, no hook runs."""
+        delivery = self.begin(ticket, None)
+        delivery.error = error
+        self._finish(delivery, st.QUARANTINED)
+
+    def fail_now(self, delivery: Delivery, error: BaseException) -> None:
+        """Everact's own code failed in this delivery: end it without user code."""
+        delivery.ctx._buffer = None
+        delivery.error = error
+        self._finish(delivery, st.FAILED)
+
+    # -- handle --------------------------------------------------------------------------------------------
+
+    async def _handle(self, delivery: Delivery) -> Any:
+        if "on_started" in self._spec.hooks and delivery.hook != "on_started":  # else it was abandoned in there
+            await self._hook(delivery, "on_started")
+        watch = self._cell.arm(HANDLE, self._spec.timeout, delivery) if self._spec.timeout else None
+        delivery.interruptible = self._is_async
+        try:
+            if self._is_async and delivery.ctx.cancellation.cancelled:
+                raise asyncio.CancelledError  # it fired before there was a coroutine to cancel
+            return await self._call_handle(delivery)
+        finally:
+            delivery.interruptible = False
+            if watch is not None:
+                self._cell.disarm(watch)
+
+    async def _call_handle(self, delivery: Delivery) -> Any:
+        ctx = delivery.ctx
+        handle = self._cell.instance.handle  # type: ignore[union-attr]
+        if not self._node.middleware:
+            return await handle(ctx.task, ctx) if self._is_async else handle(ctx.task, ctx)
+        raised: BaseException | None = None
+        async with AsyncExitStack() as stack:
+            for layer in self._node.middleware:
+                around = layer.around_attempt(ctx)
+                if hasattr(around, "__aenter__"):
+                    await stack.enter_async_context(around)
+                else:
+                    stack.enter_context(around)
+            try:
+                return await handle(ctx.task, ctx) if self._is_async else handle(ctx.task, ctx)
+            except BaseException as error:
+                raised = error
+                raise
+        # Only reached if a middleware swallowed the exception: it may look at it, the outcome stands.
+        raise raised
+
+    def _after_failure(self, delivery: Delivery, error: BaseException) -> Step | None:
+        self._cell.uncancel()
+        ctx = delivery.ctx
+        verdict = judge(error, ctx.cancellation.reason)
+        delivery.error = error
+        if isinstance(error, ResultError) and verdict is not Verdict.FAILED:
+            verdict = Verdict.FAILED  # handle had returned; only its result was no good
+        if verdict is Verdict.CANCELLED:
+            return self.cancelled
+        if verdict is Verdict.INTERRUPTED:
+            self.requeue(delivery)
+            return None
+        if verdict is Verdict.TIMED_OUT and not isinstance(error, TaskTimeout):
+            delivery.error = TaskTimeout(ctx.task_id, ctx.attempt, self._spec.timeout or 0.0)
+            delivery.error.__cause__ = error
+        elif verdict is Verdict.UNEXPECTED_CANCEL:
+            delivery.error = UnexpectedCancel(ctx.task_id, error)
+            delivery.error.__cause__ = error
+        self._ask_supervisor(delivery, delivery.error)
+        return None
+
+    def _ask_supervisor(self, delivery: Delivery, error: BaseException) -> None:
+        opinion = None
+        if self._spec.retry.when is not None:
+            try:
+                opinion = self._spec.retry.when(error)
+            except BaseException as second:
+                logger.warning("Retry.when of %s raised", self._spec.name, exc_info=second)
+        cell = self._cell
+        cell.awaiting = True
+        cell.supervisor.tell(AttemptFailed(cell, cell.generation, delivery, error, opinion))
+
+    # -- hooks ---------------------------------------------------------------------------------------------
+
+    async def _hook(self, delivery: Delivery, name: str, *args: Any) -> BaseException | None:
+        """Run a hook if the handler has it; returns what it raised."""
+        if name not in self._spec.hooks:
+            return None
+        cell = self._cell
+        delivery.hook = name
+        watch = cell.arm(name, self._spec.hook_timeout, delivery)
+        try:
+            answer = getattr(cell.instance, name)(delivery.ctx, *args)
+            if answer is not None:
+                await answer
+        except BaseException as error:
+            if delivery.abandoned:
+                return None
+            cell.uncancel()
+            if watch.expired and isinstance(error, asyncio.CancelledError):
+                error = HookTimeout(name, delivery.ctx.task_id, watch.seconds)
+            self._hook_failed(delivery, name, error)
+            return error
+        finally:
+            cell.disarm(watch)
+        return None
+
+    def _hook_failed(self, delivery: Delivery, name: str, error: BaseException) -> None:
+        logger.warning("%s of task %s raised", name, delivery.ctx.task_id, exc_info=error)
+        stream = self._node.stream
+        if stream.active:
+            text = f"{error_name(error)}: {error_text(error)}"
+            final = name != "on_completed"
+            stream.publish(HookFailed(self._now(), delivery.ctx.task_id, self._spec.name, name, text, final))
+
+    async def _completion_failed(self, delivery: Delivery, error: BaseException) -> Step | None:
+        """`on_completed` raised: drop what it dispatched, and try it again in place while the policy allows."""
+        ctx = delivery.ctx
+        if ctx._buffer:
+            del ctx._buffer[delivery.mark :]
+        delivery.hook_failures += 1
+        policy = self._spec.retry
+        delay = policy.decide(delivery.hook_failures, error, random=self._cell.runtime.random())
+        reason = ctx.cancellation.reason
+        if delay is not None and reason is None:
+            reason = await self._pause(delivery, min(delay, HOOK_DELAY_LIMIT))
+            if reason is None:
+                if self._cell.instance is None and await self._cell.try_start(self._cell.generation) is not None:
+                    return await self._completion_failed(delivery, error)
+                return self.complete
+        if reason is CancelReason.SHUTDOWN:
+            self.requeue(delivery)
+            return None
+        delivery.hook, delivery.hook_error, delivery.error = "on_completed", error, error
+        return self.cancelled if reason is CancelReason.USER else self.give_up
+
+    async def _pause(self, delivery: Delivery, seconds: float) -> CancelReason | None:
+        """Wait in place, unless the token fires; returns why it fired."""
+        token = delivery.ctx.cancellation
+        if not self._is_async:
+            token.wait(seconds)
+            return token.reason
+        delivery.interruptible = True
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            self._cell.uncancel()
+        finally:
+            delivery.interruptible = False
+        return token.reason
+
+    # -- ends ----------------------------------------------------------------------------------------------
+
+    async def _end(self, delivery: Delivery, status: int, error: BaseException | None) -> Step | None:
+        ctx, cell = delivery.ctx, self._cell
+        ctx._buffer = None
+        await cell.discard_instance(cell.generation)
+        if delivery.abandoned:
+            return None
+        hook, hook_error = delivery.hook, delivery.hook_error
+        if "on_error" in self._spec.hooks:
+            failure = await cell.try_start(cell.generation)
+            if failure is None:
+                failure = await self._hook(delivery, "on_error", error)
+            if delivery.abandoned:
+                return None
+            if failure is not None:
+                ctx._buffer = None
+                hook, hook_error = "on_error", failure
+        delivery.hook, delivery.hook_error = hook, hook_error
+        self._finish(delivery, status)
+        return None
+
+    def requeue(self, delivery: Delivery) -> None:
+        """A shutdown interrupts: QUEUED again, the attempt not counted, nothing dispatched, no hook."""
+        delivery.ctx._buffer = None
+        self._finish(delivery, st.QUEUED)
+
+    def _finish(self, delivery: Delivery, status: int, due: int | None = None) -> None:
+        """Hand the outcome to the journal, once."""
+        st.check_move(st.RUNNING, status)
+        if not delivery.close():
+            return
+        ctx = delivery.ctx
+        ctx._over = True
+        record = delivery.ticket.record
+        counted = status != st.QUEUED
+        follow_ups: Sequence[Any] = ctx._buffer or ()
+        outcome = Outcome(
+            id=record.id,
+            seq=record.seq,
+            owner=record.owner,
+            expected=record.attempt,
+            status=status,
+            attempt=ctx.attempt if counted else record.attempt,
+            due=record.due if due is None else due,
+            started=delivery.started if counted else record.started,
+            finished=self._now() if status >= st.COMPLETED else None,
+            result=delivery.result if status == st.COMPLETED else None,
+        )
+        if delivery.error is not None and counted:
+            outcome.error = self._describe(delivery)
+            if status == st.SCHEDULED:
+                outcome.history = HistoryRow(record.id, self._now(), "retry", ctx.attempt, str(outcome.error))
+        self._submit(FinishDelivery(delivery.ticket, outcome, follow_ups))
+
+    def _describe(self, delivery: Delivery) -> TaskError:
+        error = delivery.error
+        assert error is not None  # noqa: S101 - for the type checker; the caller has looked
+        hook = delivery.hook if delivery.hook_error is not None else None
+        return describe(error, self._node.error_limit, hook, delivery.hook_error)

@@ -1,0 +1,244 @@
+"""One commit of the journal: from messages to a batch, and from what was written to who must know.
+
+Planning changes the tickets of tasks that it cancels or stores, and nothing else; `undo` takes that back, so that
+a batch which storage refuses can be tried again message by message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from everact.actors.messages import CancelTasks, ClaimTasks, FinishDelivery, StoreTasks
+from everact.actors.ticket import CANCELLED, DONE, QUEUED, STARTED, Ticket, Tickets
+from everact.storage.protocol import Batch, CancelRequest, Claim, Committed, Outcome, Storage
+from everact.tasks import status as st
+from everact.tasks.cancellation import CancelOutcome, CancelReason
+from everact.tasks.errors import NotOwner
+from everact.tasks.record import Record, TaskError
+
+
+class Numbers:
+    """Gives rows their `seq`: the incarnation in the high bits, a count in the low ones.
+
+    Two nodes on one file then never give the same number, without asking each other, and a later
+    incarnation's tasks sort behind those it found.
+    """
+
+    __slots__ = ("incarnation", "last")
+
+    def __init__(self, incarnation: int) -> None:
+        self.incarnation = incarnation
+        self.last = incarnation << 40
+
+    def give(self, record: Record) -> Record:
+        """Number a row that is about to be stored, and make it this incarnation's."""
+        self.last += 1
+        record.seq = self.last
+        record.owner = self.incarnation
+        return record
+
+
+class PlannedCancel:
+    """One id of a CancelTasks: what was found, and what the commit will make of it."""
+
+    __slots__ = ("id", "outcome", "reason", "seq", "stored", "ticket")
+
+    def __init__(self, id: bytes, reason: str) -> None:
+        self.id = id
+        self.reason = reason
+        self.seq = 0
+        self.ticket: Ticket | None = None
+        self.stored: Outcome | None = None
+        self.outcome: CancelOutcome | NotOwner = CancelOutcome.NOT_FOUND
+
+
+class Commit:
+    """Plans one commit.
+
+    Attributes:
+        batch: What storage is asked to write.
+        finishes, stores, claims: The messages it came from.
+        cancels: For each CancelTasks its planned cancels.
+    """
+
+    __slots__ = ("_numbers", "_storage", "_tickets", "batch", "cancels", "claims", "finishes", "stores")
+
+    def __init__(self, now: int, tickets: Tickets, numbers: Numbers, storage: Storage) -> None:
+        self.batch = Batch(now)
+        self.finishes: list[FinishDelivery] = []
+        self.stores: list[StoreTasks] = []
+        self.claims: list[ClaimTasks] = []
+        self.cancels: list[tuple[CancelTasks, list[PlannedCancel]]] = []
+        self._tickets = tickets
+        self._numbers = numbers
+        self._storage = storage
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to write."""
+        batch = self.batch
+        return not (batch.outcomes or batch.inserts or batch.cancels or batch.requests or batch.claims)
+
+    def finish(self, message: FinishDelivery) -> None:
+        """Plan the end of a delivery, with its follow-ups."""
+        self.finishes.append(message)
+        self.batch.outcomes.append(message.outcome)
+        if message.follow_ups:
+            message.outcome.follow_ups = [self._numbers.give(ticket.record) for ticket in message.follow_ups]
+
+    def store(self, message: StoreTasks) -> None:
+        """Plan new tasks. They become resident now, so that a cancel in the same batch finds them."""
+        self.stores.append(message)
+        resident = self._tickets.resident
+        inserts = self.batch.inserts
+        for ticket in message.tickets:
+            record = self._numbers.give(ticket.record)
+            inserts.append(record)
+            resident.setdefault(record.id, ticket)
+        if message.history:
+            self.batch.history.extend(message.history)
+
+    def claim(self, message: ClaimTasks) -> None:
+        """Plan to take adopted rows over."""
+        self.claims.append(message)
+        for ticket in message.tickets:
+            record = ticket.record
+            self.batch.claims.append(Claim(record.seq, record.owner, record.attempt))
+
+    def cancel(self, message: CancelTasks) -> None:
+        """Plan cancels. Must come after all `store`s of the batch."""
+        seen: dict[bytes, PlannedCancel] = {}
+        for id in message.ids:  # noqa: A001 - the task's own word
+            if id not in seen:
+                seen[id] = PlannedCancel(id, message.reason)
+                self._plan_cancel(seen[id])
+        self.cancels.append((message, list(seen.values())))
+
+    def undo(self) -> None:
+        """Take back what planning did to tickets."""
+        resident = self._tickets.resident
+        for message in self.stores:
+            for ticket in message.tickets:
+                if resident.get(ticket.record.id) is ticket:
+                    del resident[ticket.record.id]
+        for _, planned in self.cancels:
+            for cancel in planned:
+                if cancel.ticket is not None and cancel.stored is not None:
+                    revived = cancel.ticket.successor()
+                    if cancel.id in resident:
+                        resident[cancel.id] = revived
+                        revived.pool.offer([revived])
+
+    def _plan_cancel(self, cancel: PlannedCancel) -> None:
+        ticket = self._tickets.resident.get(cancel.id)
+        if ticket is None:
+            self._plan_cancel_of_stored(cancel)
+            return
+        cancel.ticket = ticket
+        if not begun(ticket.record) and ticket.leave_queue(CANCELLED):
+            self._cancel_now(cancel, ticket.record)
+        else:
+            self._request(cancel, ticket.record)
+
+    def _plan_cancel_of_stored(self, cancel: PlannedCancel) -> None:
+        record = self._storage.get(cancel.id)
+        if record is None:
+            return
+        if record.status >= st.COMPLETED:
+            cancel.outcome = CancelOutcome.ALREADY_FINISHED
+        elif record.owner != self._numbers.incarnation and self._storage.alive(record.owner):
+            cancel.outcome = NotOwner(UUID(bytes=cancel.id), record.owner)
+        elif begun(record):
+            self._request(cancel, record)
+        else:
+            self._cancel_now(cancel, record)
+
+    def _cancel_now(self, cancel: PlannedCancel, record: Record) -> None:
+        cancel.seq = record.seq
+        cancel.outcome = CancelOutcome.CANCELLED
+        cancel.stored = Outcome(
+            id=record.id,
+            seq=record.seq,
+            owner=record.owner,
+            expected=record.attempt,
+            status=st.CANCELLED,
+            attempt=record.attempt,
+            due=record.due,
+            started=record.started,
+            finished=self.batch.now,
+            error=TaskError("everact.tasks.errors.TaskCancelled", cancel.reason) if cancel.reason else None,
+        )
+        self.batch.cancels.append(cancel.stored)
+
+    def _request(self, cancel: PlannedCancel, record: Record) -> None:
+        cancel.seq = record.seq
+        cancel.outcome = CancelOutcome.SIGNALLED
+        self.batch.requests.append(CancelRequest(record.id, record.seq, cancel.reason, self.batch.now))
+
+
+def begun(record: Record) -> bool:
+    """Whether a handler has ever been called for this task, as far as the row tells."""
+    return record.attempt > 0 or record.crashes > 0 or record.suspect
+
+
+def settle_cancel(cancel: PlannedCancel, committed: Committed, tickets: Tickets, storage: Storage) -> list[Ticket]:
+    """After the commit: correct the answer, tell the running attempt, wake one that waits between attempts.
+
+    Returns:
+        Tickets to route now, so that a cell runs their `on_error`.
+    """
+    if cancel.seq in committed.lost:
+        record = storage.get(cancel.id)
+        finished = record is None or record.status >= st.COMPLETED
+        cancel.outcome = (
+            CancelOutcome.ALREADY_FINISHED if finished else NotOwner(UUID(bytes=cancel.id), getattr(record, "owner", 0))
+        )
+        return []
+    if cancel.outcome is CancelOutcome.CANCELLED:
+        tickets.resident.pop(cancel.id, None)
+        tickets.parked.pop(cancel.id, None)
+        return []
+    if cancel.outcome is not CancelOutcome.SIGNALLED:
+        return []
+    # Looked up anew: an outcome of the same batch may have put a successor in the place of the planned one.
+    ticket = tickets.resident.get(cancel.id)
+    if ticket is None:
+        return []
+    ticket.record.cancel_requested = cancel.reason
+    if ticket.state is QUEUED and begun(ticket.record) and ticket.leave_queue(DONE):
+        heir = ticket.successor()
+        heir.foreign = ticket.foreign
+        tickets.resident[cancel.id] = heir
+        return [heir]
+    # Set before the delivery is looked at, as the cell makes the delivery before it looks at the request:
+    # whichever comes second sees the other.
+    if ticket.state is STARTED and ticket.delivery is not None:
+        ticket.delivery.signal(CancelReason.USER)
+    return []
+
+
+def settle_finish(message: FinishDelivery, tickets: Tickets) -> Ticket | None:
+    """After the commit of a delivery's end: forget the task, or make the ticket for its next delivery."""
+    outcome = message.outcome
+    ticket = message.ticket
+    ticket.state = DONE
+    ticket.delivery = None
+    if outcome.status >= st.COMPLETED:
+        tickets.resident.pop(outcome.id, None)
+        return None
+    record = ticket.record
+    record.status = outcome.status
+    record.attempt = outcome.attempt
+    record.due = outcome.due
+    record.error = outcome.error
+    record.started = outcome.started
+    heir = ticket.successor()
+    tickets.resident[outcome.id] = heir
+    return heir
+
+
+def answers(planned: Sequence[PlannedCancel]) -> dict[bytes, Any]:
+    """What a CancelTasks is answered."""
+    return {cancel.id: cancel.outcome for cancel in planned}

@@ -1,0 +1,188 @@
+"""Where cells run: an elastic pool of threads, a thread of their own, or the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from everact.actors.runtime import Empty, Runtime, Thread
+
+logger = logging.getLogger("everact.executor")
+IDLE_SECONDS = 10.0
+LOOP_ROLE = "event loop"
+Turn = Callable[[], Coroutine[Any, Any, None]]
+"""One stretch of a cell's work. For sync handlers the coroutine never suspends."""
+
+
+class Executor(Protocol):
+    """Runs turns."""
+
+    def submit(self, turn: Turn) -> None:
+        """Run a turn soon; returns at once. May be called from any thread."""
+        ...
+
+    def close(self) -> None:
+        """Let idle threads go; those that are busy go when they have finished."""
+        ...
+
+
+def drive(turn: Turn) -> None:
+    """Run a turn that never suspends to its end, in this thread.
+
+    One text of the delivery serves sync and async handlers: on a thread its coroutine has nothing to wait
+    for, since every wait in it blocks.
+    """
+    coroutine = turn()
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    except BaseException:
+        # A turn guards itself; what arrives here is a bug of everact, and must not take the thread with it.
+        logger.exception("a turn failed outside its own guard; please report this")
+        return
+    coroutine.close()
+    logger.error("a sync handler's turn suspended; did `handle` return an awaitable of another library?")
+
+
+class ElasticExecutor:
+    """As many threads as there are turns at once; a thread with nothing to do leaves after a while.
+
+    An idle actor costs no thread here.
+    """
+
+    def __init__(self, runtime: Runtime, name: str) -> None:
+        self._runtime = runtime
+        self._name = name
+        self._work = runtime.queue()
+        # One token per thread that waits for work. Taking a token reserves that thread; list.pop is one step.
+        self._idle: list[None] = []
+        self._closed = False
+
+    def submit(self, turn: Turn) -> None:
+        """See `Executor.submit`."""
+        try:
+            self._idle.pop()
+        except IndexError:
+            self._runtime.spawn(lambda: self._serve(turn), self._name)
+        else:
+            self._work.put(turn)
+
+    def close(self) -> None:
+        """See `Executor.close`."""
+        self._closed = True
+        while self._idle:
+            try:
+                self._idle.pop()
+            except IndexError:  # a thread has just left by itself
+                return
+            self._work.put(None)
+
+    def _serve(self, turn: Turn | None) -> None:
+        while turn is not None:
+            drive(turn)
+            turn = self._next()
+
+    def _next(self) -> Turn | None:
+        if self._closed:
+            return None
+        self._idle.append(None)
+        turn: Turn | None
+        try:
+            turn = self._work.get(timeout=IDLE_SECONDS)
+        except Empty:
+            try:
+                self._idle.pop()
+            except IndexError:  # somebody has just reserved a thread, and may have meant this one
+                turn = self._work.get()
+            else:
+                return None
+        return turn
+
+
+class PinnedExecutor:
+    """One thread for one cell, started when it is first needed."""
+
+    def __init__(self, runtime: Runtime, name: str) -> None:
+        self._runtime = runtime
+        self._name = name
+        self._work = runtime.queue()
+        self._thread: Thread | None = None
+
+    def submit(self, turn: Turn) -> None:
+        """See `Executor.submit`."""
+        self._work.put(turn)
+        if self._thread is None:
+            self._thread = self._runtime.spawn(self._serve, self._name)
+
+    def close(self) -> None:
+        """See `Executor.close`."""
+        self._work.put(None)
+
+    def _serve(self) -> None:
+        while (turn := self._work.get()) is not None:
+            drive(turn)
+
+
+class LoopExecutor:
+    """everact's own event loop, on a thread of its own, for async handlers.
+
+    Whatever a handler's sub-task raises, `SystemExit` included, the thread goes back into the loop; the task
+    that awaits the sub-task gets the exception.
+    """
+
+    def __init__(self, runtime: Runtime, name: str) -> None:
+        self.loop = runtime.event_loop()
+        self._closed = False
+        self._turns: set[asyncio.Task[None]] = set()
+        self._thread = runtime.spawn(self._serve, name, LOOP_ROLE)
+
+    def submit(self, turn: Turn) -> None:
+        """See `Executor.submit`."""
+        self.call(lambda: self._start(turn))
+
+    def call(self, fn: Callable[[], object]) -> None:
+        """Call `fn` on the loop's thread, soon."""
+        try:
+            self.loop.call_soon_threadsafe(fn)
+        except RuntimeError:
+            logger.debug("the event loop is closed; what was sent to it stays undone")
+
+    def close(self) -> None:
+        """Stop the loop after what is ready has run, and cancel what an abandoned handler left behind."""
+        self._closed = True
+        self.call(self.loop.stop)
+
+    def join(self, timeout: float) -> None:
+        """Wait for the loop's thread to end."""
+        self._thread.join(timeout)
+
+    def _start(self, turn: Turn) -> None:
+        task = self.loop.create_task(turn())
+        # The loop keeps weak references only: without ours a waiting cell could be collected.
+        self._turns.add(task)
+        task.add_done_callback(self._turns.discard)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        while not self._closed:
+            try:
+                self.loop.run_forever()
+            except BaseException as error:
+                logger.warning("%s left a task of the event loop; the loop goes on", type(error).__name__)
+        self._finish()
+
+    def _finish(self) -> None:
+        try:
+            left = asyncio.all_tasks(self.loop)
+            for task in left:
+                task.cancel()
+            if left:
+                self.loop.run_until_complete(asyncio.wait(left, timeout=1.0))
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        except BaseException:
+            logger.exception("the event loop did not shut down cleanly")
+        finally:
+            self.loop.close()

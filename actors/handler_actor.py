@@ -1,0 +1,337 @@
+"""The cell: the supervised actor that runs one handler, one task at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from everact.actors.actor import SystemActor
+from everact.actors.attempt import Attempt
+from everact.actors.baton import release
+from everact.actors.executor import Executor, LoopExecutor, PinnedExecutor
+from everact.actors.messages import CellFailed, CellStarted, CellStuck, Proceed, Resume, Retire, StartAgain
+from everact.actors.ticket import STARTED, Delivery, Ticket, current_delivery
+from everact.actors.watch import HANDLE, Watch
+from everact.tasks.cancellation import CancelReason
+from everact.tasks.errors import HandlerError, HookTimeout, PayloadError
+from everact.tasks.handler import TaskHandler
+
+if TYPE_CHECKING:
+    from everact.actors.node import Node
+    from everact.actors.pool import Pool
+
+logger = logging.getLogger("everact.handler")
+YIELD_EVERY = 64
+_NO_TASK = UUID(int=0)
+
+
+class HandlerActor(SystemActor):
+    """One running copy of a handler.
+
+    The cell outlives its instance: a failure replaces what is inside, while its place in the pool stays. At
+    most one turn of a cell is under way, on a pool thread or as a coroutine. A turn whose user code does not
+    come back is left behind: the generation counts up, another turn goes on, and what the old one still does
+    changes nothing.
+
+    Attributes:
+        instance: The handler; None before the first task, and after a failure.
+        generation: How many turns were abandoned.
+        current: What is being delivered, if anything.
+        watch: The deadline on the user code that runs now, if any.
+        awaiting: Whether supervision has been asked what to do, and has not answered yet.
+        abandoned: Threads left behind in this cell that have not come back.
+    """
+
+    def __init__(self, node: Node, path: str, pool: Pool, make_executor: Any) -> None:
+        super().__init__(node.runtime, path)
+        self.node = node
+        self.pool = pool
+        self.spec = pool.spec
+        self.supervisor: Any = None
+        self.instance: TaskHandler[Any] | None = None
+        self.generation = 0
+        self.current: Delivery | None = None
+        self.watch: Watch | None = None
+        self.awaiting = False
+        self.failed_start = False
+        self.abandoned = 0
+        self._make_executor = make_executor
+        self._executor: Executor = make_executor()
+        self._attempt = Attempt(self)
+        self._runner: asyncio.Task[Any] | None = None
+        self._armed_until: float | None = None
+        # One token while no turn is under way; taking it is the right to start one.
+        self._turnstile = [None]
+        self.tell = self._put
+
+    # -- being woken ---------------------------------------------------------------------------------------
+
+    def wake(self) -> bool:
+        """Start a turn unless one is under way; says whether it did."""
+        try:
+            self._turnstile.pop()
+        except IndexError:
+            return False
+        self._executor.submit(partial(self._turn, self.generation))
+        return True
+
+    def _put(self, message: Any) -> None:
+        self.actor_inbox.put(message)
+        if self.wake():
+            self.pool.rouse(self)
+
+    def on_batch(self, messages: list[Any]) -> None:
+        """Cells take their messages one by one, in a turn."""
+        raise NotImplementedError
+
+    # -- a turn --------------------------------------------------------------------------------------------
+
+    async def _turn(self, generation: int) -> None:
+        if self.spec.is_async:
+            self._runner = asyncio.current_task()
+        while True:
+            try:
+                await self._work(generation)
+            except BaseException as error:
+                self._own_error(generation, error)
+            current_delivery.set(None)
+            if self.generation != generation:
+                self.abandoned -= 1
+                return
+            if not self._rest():
+                return
+
+    def _rest(self) -> bool:
+        """End the turn; True if there is more to do after all, and this turn is the one to do it."""
+        if not self.awaiting:
+            self.pool.rest(self)
+        self._turnstile.append(None)
+        if not (self.actor_inbox.qsize() or (not self.awaiting and self.pool.has_work)):
+            return False
+        try:
+            self._turnstile.pop()
+        except IndexError:
+            return False
+        self.pool.rouse(self)
+        return True
+
+    async def _work(self, generation: int) -> None:
+        served = 0
+        while self.generation == generation:
+            if self.actor_inbox.qsize():
+                await self._obey(self.actor_inbox.get(), generation)
+                continue
+            if self.awaiting:
+                return
+            if self.instance is None and not (self.pool.has_work and await self.start_instance(generation)):
+                return
+            ticket = self.pool.take()
+            if ticket is None:
+                return
+            await self._serve(ticket)
+            served += 1
+            if self.spec.is_async and served % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+
+    async def _serve(self, ticket: Ticket) -> None:
+        if not ticket.leave_queue(STARTED):
+            return  # cancelled while it waited
+        record = ticket.record
+        task = ticket.task
+        if task is None:
+            try:
+                task = self.pool.codec.decode(record.payload, record.id, record.key_id)
+            except PayloadError as error:
+                self._attempt.quarantine(ticket, error)
+                return
+        delivery = self._attempt.begin(ticket, task)
+        ticket.task = None
+        ticket.delivery = delivery
+        # Looked at after the delivery is in its place: the journal sets the request before it looks for one.
+        step = self._attempt.cancelled if record.cancel_requested is not None else self._attempt.run
+        await self._play(delivery, step)
+
+    async def _play(self, delivery: Delivery, step: Any) -> None:
+        self.current = delivery
+        current_delivery.set(delivery)
+        while step is not None:
+            step = await step(delivery)
+        if self.current is delivery:
+            self.current = None
+
+    async def _obey(self, message: Any, generation: int) -> None:
+        kind = type(message)
+        if kind is Proceed:
+            self.awaiting = False
+            message.delivery.delay = message.delay or 0.0
+            step = self._attempt.give_up if message.delay is None else self._attempt.retry
+            await self._play(message.delivery, step)
+        elif kind is Resume:
+            self.awaiting = False
+            await self._play(message.delivery, partial(self._attempt.resumed, phase=message.phase, error=message.error))
+        elif kind is StartAgain:
+            self.awaiting = False
+            if self.instance is None:
+                await self.start_instance(generation)
+        elif kind is Retire:
+            await self.discard_instance(generation)
+            message.waiter.settle(True)
+            release((message.waiter,))
+
+    def _own_error(self, generation: int, error: BaseException) -> None:
+        logger.exception("everact's own code failed in %s; please report this", self.actor_urn)
+        if self.generation != generation:
+            return
+        delivery, self.current, self.watch, self.instance = self.current, None, None, None
+        if delivery is not None:
+            self._attempt.fail_now(delivery, error)
+        self.report_failure(error)
+
+    # -- the instance --------------------------------------------------------------------------------------
+
+    async def start_instance(self, generation: int) -> bool:
+        """Make an instance and run its `on_actor_start`; if that fails, ask supervision."""
+        error = await self.try_start(generation)
+        if self.generation != generation:
+            return False
+        if error is not None:
+            self.report_failure(error)
+            return False
+        if self.failed_start:
+            self.failed_start = False
+            self.supervisor.tell(CellStarted(self))
+        return True
+
+    async def try_start(self, generation: int) -> BaseException | None:
+        """Make an instance; returns what went wrong instead of raising it."""
+        watch = self.arm("on_actor_start", self.spec.hook_timeout, None)
+        try:
+            instance = self.spec.make()
+            if not isinstance(instance, TaskHandler):
+                msg = f"the factory of {self.spec.name} made a {type(instance).__name__}, not a TaskHandler"
+                raise HandlerError(msg)
+            if "on_actor_start" in self.spec.hooks:
+                answer = instance.on_actor_start()
+                if answer is not None:
+                    await answer
+        except BaseException as error:
+            self.uncancel()
+            return HookTimeout("on_actor_start", _NO_TASK, self.spec.hook_timeout) if watch.expired else error
+        finally:
+            self.disarm(watch)
+        if self.generation == generation:
+            self.instance = instance
+        return None
+
+    async def discard_instance(self, generation: int) -> None:
+        """Let the instance go; what its `on_actor_stop` raises is logged."""
+        instance, self.instance = self.instance, None
+        if instance is None or "on_actor_stop" not in self.spec.hooks:
+            return
+        watch = self.arm("on_actor_stop", self.spec.hook_timeout, None)
+        try:
+            answer = instance.on_actor_stop()
+            if answer is not None:
+                await answer
+        except BaseException as error:
+            if self.generation == generation:
+                self.uncancel()
+                logger.warning("on_actor_stop of %s raised", self.actor_urn, exc_info=error)
+        finally:
+            self.disarm(watch)
+
+    def report_failure(self, error: BaseException) -> None:
+        """Ask supervision what to do about a cell that cannot start. The turn must end after this."""
+        self.failed_start = True
+        self.awaiting = True
+        self.supervisor.tell(CellFailed(self, self.generation, error))
+
+    # -- deadlines, interruption, abandonment --------------------------------------------------------------
+
+    def arm(self, phase: str, seconds: float, delivery: Delivery | None) -> Watch:
+        """Put a deadline on the user code that is about to run."""
+        watch = Watch(phase, seconds, self.runtime.monotonic(), delivery)
+        self.watch = watch
+        # One timer per cell, not per call: it is moved only when it would fire too late. The watch is in its
+        # place before the timer is looked at, and the timer clears `_armed_until` before it looks at the watch.
+        if self._armed_until is None or self._armed_until > watch.deadline:
+            self._arm_timer(watch.deadline)
+        return watch
+
+    def disarm(self, watch: Watch) -> None:
+        """Take the deadline away."""
+        if self.watch is watch:
+            self.watch = None
+
+    def _arm_timer(self, deadline: float) -> None:
+        self._armed_until = deadline
+        self.node.timer.call_at(deadline, self._check_watch)
+
+    def _check_watch(self) -> None:
+        """On the timer's thread."""
+        self._armed_until = None
+        watch = self.watch
+        if watch is None:
+            return
+        now = self.runtime.monotonic()
+        if now >= watch.deadline:
+            if watch.expired:
+                self.supervisor.tell(CellStuck(self, self.generation, watch))
+                return
+            watch.expired = True
+            watch.deadline = now + self.node.grace
+            if watch.phase == HANDLE and watch.delivery is not None:
+                watch.delivery.signal(CancelReason.TIMEOUT)
+            else:
+                self._interrupt_loop(watch.delivery, watch)
+        self._arm_timer(watch.deadline)
+
+    def interrupt(self, delivery: Delivery) -> None:
+        """Cancel the coroutine of a delivery whose token has fired. Called from any thread."""
+        self._interrupt_loop(delivery, None)
+
+    def _interrupt_loop(self, delivery: Delivery | None, watch: Watch | None) -> None:
+        executor = self._executor
+        if isinstance(executor, LoopExecutor):
+            executor.call(partial(self._cancel_runner, delivery, watch))
+
+    def _cancel_runner(self, delivery: Delivery | None, watch: Watch | None) -> None:
+        """On the loop's thread: cancel the runner if it is still in the code that this was meant for."""
+        in_handle = delivery is not None and self.current is delivery and delivery.interruptible
+        in_hook = watch is not None and self.watch is watch
+        if self._runner is not None and (in_handle or in_hook):
+            self._runner.cancel()
+
+    def uncancel(self) -> None:
+        """After a coroutine was cancelled and that was dealt with: the runner goes on as if it never was."""
+        if self.spec.is_async and self._runner is not None:
+            while self._runner.cancelling():
+                self._runner.uncancel()
+
+    def abandon(self) -> None:
+        """Leave the turn that is under way behind and fence it off. Called by supervision."""
+        self.generation += 1
+        self.abandoned += 1
+        self.instance = None
+        self.watch = None
+        self.current = None
+        self._runner = None
+        self.awaiting = False
+        if isinstance(self._executor, PinnedExecutor):
+            self._executor.close()  # its thread leaves when the user code lets it go
+            self._executor = self._make_executor()
+        # The stuck turn keeps its token for ever; the next one runs on a token of its own.
+        self._turnstile = [None]
+
+    def leave_behind(self, delivery: Delivery) -> None:
+        """At a shutdown: put the task back into the queue, and fence off the turn that still runs it."""
+        self._attempt.requeue(delivery)
+        self.abandon()
+
+    def close(self) -> None:
+        """Let a thread of its own go."""
+        if isinstance(self._executor, PinnedExecutor):
+            self._executor.close()

@@ -1,0 +1,275 @@
+"""The journal: the actor that owns storage writes, and commits them in groups.
+
+A turn takes everything that has gathered in the mailbox, writes it in one transaction, hands the stored tasks to
+the router, and wakes the callers. `memory://` has nothing to wait for, so there the thread that sends a message runs
+the turn itself, one thread at a time; the text is the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from everact.actors.actor import DRAIN_LIMIT, ThreadActor
+from everact.actors.baton import AnyWaiter, release
+from everact.actors.commit import Commit, Numbers, PlannedCancel, answers, settle_cancel, settle_finish
+from everact.actors.event_stream import EventStream
+from everact.actors.messages import AwaitIdle, CancelTasks, ClaimTasks, FinishDelivery, StoreTasks, TasksDue
+from everact.actors.outcome_events import cancel_event, finish_events, key_event, store_events
+from everact.actors.runtime import Runtime
+from everact.actors.ticket import DONE, Ticket, Tickets
+from everact.storage.protocol import NOTHING_LOST, Committed, Outcome, Storage
+from everact.tasks import status as st
+from everact.tasks.cancellation import CancelOutcome
+from everact.tasks.errors import EverActError, StorageUnavailable
+
+logger = logging.getLogger("everact.journal")
+REWRITE_SECONDS = 0.5
+
+
+class Journal(ThreadActor):
+    """Owns what is written about tasks.
+
+    Attributes:
+        tickets: The resident tasks; only the journal adds to and removes from them.
+        watchers: Who waits for the outcome of a task, by its id.
+        route: Where stored tasks go; set when the router is built.
+        call_after: The timer's; set when the timer is built.
+    """
+
+    role = "journal"
+
+    def __init__(self, runtime: Runtime, path: str, storage: Storage, incarnation: int, stream: EventStream) -> None:
+        super().__init__(runtime, path)
+        self._storage = storage
+        self._numbers = Numbers(incarnation)
+        self._stream = stream
+        # Holds one token while no thread runs a turn in place; taking it is the right to run one.
+        self._turnstile = [None]
+        self._idle_waiters: list[AnyWaiter] = []
+        self.incarnation = incarnation
+        self.tickets = Tickets()
+        self.watchers: dict[bytes, list[AnyWaiter]] = {}
+        self.route: Callable[[Sequence[Ticket], int], None] = lambda tickets, now: None  # noqa: ARG005
+        self.call_after: Callable[[float, Callable[[], object]], None] = lambda seconds, fn: None  # noqa: ARG005
+        self.submit: Callable[[Any], None] = self._run_inline if storage.inline else self.tell
+
+    def start_thread(self) -> None:
+        """Start receiving, unless turns run in the threads of those who send."""
+        if not self._storage.inline:
+            super().start_thread()
+
+    def _run_inline(self, message: Any) -> None:
+        """Run a turn in the calling thread, or leave the message to the thread that runs one now.
+
+        Nobody blocks here: two threads that wait for one lock under the interpreter lock hand both back and
+        forth at every message, which costs four context switches a task.
+        """
+        inbox = self.actor_inbox
+        inbox.put(message)
+        while inbox.qsize():
+            try:
+                self._turnstile.pop()
+            except IndexError:
+                return  # whoever has the token looks into the mailbox once more after putting it back
+            try:
+                self._guarded_batch([inbox.get() for _ in range(min(inbox.qsize(), DRAIN_LIMIT))])
+            finally:
+                self._turnstile.append(None)
+
+    def on_batch(self, messages: list[Any]) -> None:
+        """Commit what has gathered; if storage refuses it, commit each message alone to find the offender."""
+        commit = self._plan(messages)
+        if commit.empty:
+            self._settle(commit, NOTHING_LOST, messages)
+            return
+        try:
+            committed = self.runtime.storage_call(self._storage.commit, commit.batch)
+        except BaseException as error:
+            commit.undo()
+            if len(messages) > 1:
+                for message in messages:
+                    self.on_batch([message])
+            else:
+                self._refuse(messages[0], error)
+            return
+        self._settle(commit, committed, messages)
+
+    def on_turn_failed(self, error: BaseException, messages: list[Any]) -> None:
+        """A bug in the turn itself: what was written is not known, so that is what callers are told."""
+        super().on_turn_failed(error, messages)
+        for message in messages:
+            waiter: AnyWaiter | None = getattr(message, "waiter", None)
+            if waiter is not None and not waiter.done:
+                waiter.settle(error=StorageUnavailable(repr(error), outcome="unknown"))
+                release((waiter,))
+
+    def watch(self, id: bytes, waiter: AnyWaiter) -> None:
+        """Have `waiter` told the outcome of a task. Ask storage once more after this: it may just have ended."""
+        self.watchers.setdefault(id, []).append(waiter)
+
+    def unwatch(self, id: bytes, waiter: AnyWaiter) -> None:
+        """Forget a waiter that has given up."""
+        watching = self.watchers.get(id)
+        if watching and waiter in watching:
+            watching.remove(waiter)
+            if not watching:
+                self.watchers.pop(id, None)
+
+    def _plan(self, messages: list[Any]) -> Commit:
+        commit = Commit(self.runtime.now(), self.tickets, self._numbers, self._storage)
+        cancels: list[CancelTasks] = []
+        for message in messages:
+            kind = type(message)
+            if kind is FinishDelivery:
+                commit.finish(message)
+            elif kind is StoreTasks:
+                commit.store(message)
+            elif kind is CancelTasks:
+                cancels.append(message)
+            elif kind is ClaimTasks:
+                commit.claim(message)
+        for message in cancels:  # last, so that they find what the same batch stores
+            commit.cancel(message)
+        return commit
+
+    def _settle(self, commit: Commit, committed: Committed, messages: list[Any]) -> None:
+        """After the commit: route, tell, wake. In this order, so that a woken caller finds everything done."""
+        ready: list[Ticket] = []
+        woken: list[AnyWaiter] = []
+        for finish in commit.finishes:
+            self._settle_finish(finish, committed, ready, woken)
+        for store in commit.stores:
+            self._settle_store(store, committed, ready, woken)
+        for cancel, planned in commit.cancels:
+            self._settle_cancel(cancel, planned, committed, ready, woken)
+        for claim in commit.claims:
+            self._settle_claim(claim, committed, commit.batch.now)
+        for message in messages:
+            kind = type(message)
+            if kind is TasksDue:
+                self._settle_due(message, ready)
+            elif kind is AwaitIdle:
+                self._idle_waiters.append(message.waiter)
+        if ready:
+            self.route(ready, commit.batch.now)
+        if self._idle_waiters and self.tickets.idle:
+            self._wake_idle(woken)
+        if woken:
+            release(woken)
+
+    def _settle_finish(
+        self, finish: FinishDelivery, committed: Committed, ready: list[Ticket], woken: list[AnyWaiter]
+    ) -> None:
+        outcome = finish.outcome
+        if committed.lost and outcome.seq in committed.lost:
+            self._forget_lost(finish)
+            return
+        heir = settle_finish(finish, self.tickets)
+        if heir is not None:
+            ready.append(heir)
+        elif self.watchers:
+            self._tell_watchers(outcome, woken)
+        for ticket in finish.follow_ups:
+            taken = committed.taken.get(ticket.record.id) if committed.taken else None
+            if taken is None:
+                if not ticket.pool.closed:
+                    self.tickets.resident[ticket.record.id] = ticket
+                    ready.append(ticket)
+            elif self._stream.active:
+                self._stream.publish(key_event(finish, ticket, taken, self.runtime.now()))
+        if self._stream.active:
+            self._stream.publish_many(finish_events(finish, self.runtime.now()))
+
+    def _settle_store(
+        self, store: StoreTasks, committed: Committed, ready: list[Ticket], woken: list[AnyWaiter]
+    ) -> None:
+        stored: Sequence[Ticket] = store.tickets
+        if committed.taken or stored[0].pool.closed:
+            stored = [ticket for ticket in stored if not self._left_out(ticket, committed)]
+        ready.extend(stored)
+        if store.waiter is not None:
+            store.waiter.settle(committed.taken)
+            woken.append(store.waiter)
+        if self._stream.active:
+            self._stream.publish_many(store_events(stored))
+
+    def _left_out(self, ticket: Ticket, committed: Committed) -> bool:
+        """Whether a new task stays out of this process's hands: not stored, or nothing starts here any more."""
+        if ticket.record.id not in committed.taken and not ticket.pool.closed:
+            return False
+        if self.tickets.resident.get(ticket.record.id) is ticket:
+            del self.tickets.resident[ticket.record.id]
+        return True
+
+    def _settle_cancel(
+        self,
+        cancel: CancelTasks,
+        planned: list[PlannedCancel],
+        committed: Committed,
+        ready: list[Ticket],
+        woken: list[AnyWaiter],
+    ) -> None:
+        for plan in planned:
+            ready.extend(settle_cancel(plan, committed, self.tickets, self._storage))
+            if plan.outcome is CancelOutcome.CANCELLED and plan.stored is not None:
+                self._tell_watchers(plan.stored, woken)
+                if self._stream.active:
+                    self._stream.publish(cancel_event(plan, self.runtime.now()))
+        if cancel.waiter is not None:
+            cancel.waiter.settle(answers(planned))
+            woken.append(cancel.waiter)
+
+    def _settle_claim(self, claim: ClaimTasks, committed: Committed, now: int) -> None:
+        ready: list[Ticket] = []
+        for ticket in claim.tickets:
+            if ticket.record.seq in committed.lost:
+                if self.tickets.resident.get(ticket.record.id) is ticket:
+                    del self.tickets.resident[ticket.record.id]
+                continue
+            ticket.foreign = False
+            ticket.record.owner = self.incarnation
+            ticket.record.status = st.RUNNING
+            ready.append(ticket)
+        if ready:
+            self.route(ready, now)
+
+    def _settle_due(self, due: TasksDue, ready: list[Ticket]) -> None:
+        for ticket in due.tickets:
+            self.tickets.parked.pop(ticket.record.id, None)
+            ready.append(ticket)
+
+    def _tell_watchers(self, outcome: Outcome, woken: list[AnyWaiter]) -> None:
+        for waiter in self.watchers.pop(outcome.id, ()):
+            waiter.settle(outcome)
+            woken.append(waiter)
+
+    def _wake_idle(self, woken: list[AnyWaiter]) -> None:
+        for waiter in self._idle_waiters:
+            waiter.settle(True)
+            woken.append(waiter)
+        self._idle_waiters = []
+
+    def _forget_lost(self, finish: FinishDelivery) -> None:
+        """The fence held: the row had left this node's hands, so its outcome is not ours to write."""
+        logger.warning("a late outcome of task %s was refused: another node has it", UUID(bytes=finish.outcome.id))
+        finish.ticket.state = DONE
+        finish.ticket.delivery = None
+        self.tickets.resident.pop(finish.outcome.id, None)
+
+    def _refuse(self, message: Any, error: BaseException) -> None:
+        """Storage has refused this one message: tell its caller, or try an outcome again later."""
+        waiter: AnyWaiter | None = getattr(message, "waiter", None)
+        if waiter is not None:
+            known = error if isinstance(error, EverActError) else StorageUnavailable(repr(error), outcome="unknown")
+            waiter.settle(error=known)
+            release((waiter,))
+            return
+        logger.error("storage did not take an outcome; it is tried again in %s s", REWRITE_SECONDS, exc_info=error)
+        self.call_after(REWRITE_SECONDS, lambda: self.tell_or_run(message))
+
+    def tell_or_run(self, message: Any) -> None:
+        """Submit once more, from any thread."""
+        self.submit(message)

@@ -1,0 +1,93 @@
+"""A handler's pool: its cells, and the mailbox that they share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from everact.actors.mailbox import PoolMailbox
+from everact.actors.ticket import Ticket
+from everact.storage.codec import TaskCodec
+from everact.tasks.registration import HandlerSpec
+
+if TYPE_CHECKING:
+    from everact.actors.handler_actor import HandlerActor
+
+
+class Pool:
+    """The cells of one handler. An idle cell takes the next task; no task waits behind a busy one.
+
+    Attributes:
+        spec: The handler.
+        codec: How its tasks travel.
+        cells: The cells.
+        suspended: Whether supervision has stopped it for failing too often.
+        closed: Whether nothing starts any more, since the system stops.
+    """
+
+    def __init__(self, spec: HandlerSpec, codec: TaskCodec) -> None:
+        self.spec = spec
+        self.codec = codec
+        self.mailbox = PoolMailbox()
+        self.cells: list[HandlerActor] = []
+        self.suspended = False
+        self.closed = False
+        self._idle: list[HandlerActor] = []
+
+    @classmethod
+    def nowhere(cls) -> Pool:
+        """A closed pool without a handler, for tasks that are stored here but run elsewhere."""
+        pool = cls(None, None)  # type: ignore[arg-type]
+        pool.closed = True
+        return pool
+
+    def add(self, cell: HandlerActor) -> None:
+        """Add a cell; it is idle."""
+        self.cells.append(cell)
+        self._idle.append(cell)
+
+    def offer(self, tickets: list[Ticket]) -> None:
+        """Put tickets into the mailbox and wake as many idle cells as there are tickets."""
+        self.mailbox.extend(tickets)
+        self.wake(len(tickets))
+
+    def take(self) -> Ticket | None:
+        """The next ticket for a cell; None if there is none, or none may start."""
+        if self.suspended or self.closed:
+            return None
+        return self.mailbox.take()
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a cell would be given a ticket now."""
+        return not (self.suspended or self.closed) and len(self.mailbox) > 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether no cell is idle."""
+        return not self._idle
+
+    def wake(self, count: int) -> None:
+        """Wake up to `count` idle cells."""
+        while count > 0 and not (self.suspended or self.closed):
+            try:
+                cell = self._idle.pop()
+            except IndexError:
+                return
+            if cell.wake():
+                count -= 1
+
+    def rest(self, cell: HandlerActor) -> None:
+        """Note that a cell is idle. It must look for work once more afterwards, as some may have come before."""
+        self._idle.append(cell)
+
+    def rouse(self, cell: HandlerActor) -> None:
+        """Note that an idle cell has found something to do by itself."""
+        try:
+            self._idle.remove(cell)
+        except ValueError:
+            return  # somebody is waking it at this moment; it is awake already
+
+    def resume(self) -> None:
+        """Let a suspended pool work again."""
+        self.suspended = False
+        self.wake(len(self.mailbox))

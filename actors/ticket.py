@@ -1,0 +1,169 @@
+"""Resident tasks: the ticket that arbitrates who may start or cancel a task, and the delivery that runs it.
+
+    ticket     QUEUED ─▶ STARTED ─▶ DONE
+                  └────▶ CANCELLED
+
+A ticket leaves QUEUED once, and a delivery is closed once. Both are decided by popping the only item of a list,
+which is one step for any number of threads and costs a third of a lock.
+"""
+
+from __future__ import annotations
+
+import enum
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from everact.tasks.cancellation import CancelReason
+from everact.tasks.context import TaskContext
+from everact.tasks.record import Record
+
+if TYPE_CHECKING:
+    from everact.actors.pool import Pool
+
+
+class TicketState(enum.Enum):
+    """Where a resident task is between hand-off and the commit of its outcome."""
+
+    QUEUED = enum.auto()
+    STARTED = enum.auto()
+    CANCELLED = enum.auto()
+    DONE = enum.auto()
+
+
+QUEUED, STARTED, CANCELLED, DONE = TicketState
+
+
+class Ticket:
+    """One resident task on its way to a cell.
+
+    Attributes:
+        record: Its row, as last committed.
+        pool: The pool that runs it.
+        task: The decoded task for the next attempt; None if it must be decoded from the payload first.
+        delivery: Who runs it, once STARTED.
+        foreign: Whether the row still belongs to an earlier incarnation and must be claimed before it starts.
+    """
+
+    __slots__ = ("_queued", "delivery", "foreign", "pool", "record", "state", "task")
+
+    def __init__(self, record: Record, pool: Pool, task: Any = None, *, foreign: bool = False) -> None:
+        self.record = record
+        self.pool = pool
+        self.task = task
+        self.foreign = foreign
+        self.state = QUEUED
+        self.delivery: Delivery | None = None
+        self._queued = [None]
+
+    def leave_queue(self, state: TicketState) -> bool:
+        """Move from QUEUED to `state`; False if somebody else has moved it before."""
+        try:
+            self._queued.pop()
+        except IndexError:
+            return False
+        self.state = state
+        return True
+
+    def successor(self) -> Ticket:
+        """A fresh ticket for the task's next delivery."""
+        return Ticket(self.record, self.pool)
+
+
+class Delivery:
+    """One passage of a task through a cell: an attempt with its hooks.
+
+    Attributes:
+        ticket: The task.
+        ctx: What the handler is given.
+        cell: Who runs it.
+        started: When the attempt began, in microseconds.
+        interruptible: Whether a coroutine may be cancelled now: it is in `handle`, or in a pause.
+        abandoned: Set when another thread has taken this delivery's task over.
+        error: What the attempt ended with.
+        delay: Seconds until the next attempt, once that is decided.
+        mark: How many follow-ups `handle` itself has dispatched; what a failing hook adds is dropped.
+        hook: The hook that was entered last.
+        hook_failures: How often `on_completed` has failed.
+        hook_error: What a hook raised, to be told beside the task's own error.
+    """
+
+    __slots__ = (
+        "_open",
+        "abandoned",
+        "cell",
+        "ctx",
+        "delay",
+        "error",
+        "hook",
+        "hook_error",
+        "hook_failures",
+        "interruptible",
+        "mark",
+        "result",
+        "started",
+        "ticket",
+    )
+
+    def __init__(self, ticket: Ticket, ctx: TaskContext, cell: Any, started: int) -> None:
+        self.ticket = ticket
+        self.ctx = ctx
+        self.cell = cell
+        self.started = started
+        self.interruptible = False
+        self.abandoned = False
+        self.error: BaseException | None = None
+        self.delay = 0.0
+        self.result: bytes | None = None
+        self.mark = 0
+        self.hook: str | None = None
+        self.hook_error: BaseException | None = None
+        self.hook_failures = 0
+        self._open = [None]
+
+    def close(self) -> bool:
+        """Claim the right to say how this delivery ended; False if that is taken."""
+        try:
+            self._open.pop()
+        except IndexError:
+            return False
+        return True
+
+    @property
+    def closed(self) -> bool:
+        """Whether somebody has claimed the end."""
+        return not self._open
+
+    def signal(self, reason: CancelReason) -> bool:
+        """Ask the running attempt to stop; returns whether this reason now stands."""
+        fired = self.ctx.cancellation._fire(reason)
+        if fired:
+            self.cell.interrupt(self)
+        return fired
+
+
+current_delivery: ContextVar[Delivery | None] = ContextVar("everact_delivery", default=None)
+"""What the calling thread or coroutine is delivering; None outside of handlers and hooks."""
+
+
+class Tickets:
+    """The table of resident tasks of one system.
+
+    Attributes:
+        resident: All of them, by id. Changed by the journal only.
+        parked: Those that their user scheduled for later and that have not come due, by id.
+    """
+
+    __slots__ = ("parked", "resident")
+
+    def __init__(self) -> None:
+        self.resident: dict[bytes, Ticket] = {}
+        self.parked: dict[bytes, Ticket] = {}
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is queued, running or waiting for a retry."""
+        return len(self.resident) == len(self.parked)
+
+    def running(self) -> list[Ticket]:
+        """Tickets that a cell has now. Takes time in proportion to all resident tasks."""
+        return [ticket for ticket in list(self.resident.values()) if ticket.state is STARTED]
