@@ -1,0 +1,62 @@
+"""everact: durable background tasks and supervised actors inside your Python application.
+
+    from everact import ActorSystem, task
+
+Where things are: `everact.tasks` is the vocabulary, `everact.actors` the happy path from dispatch to handler,
+`everact.supervision` the unhappy one, `everact.storage` keeps records. This module is the front door; what it does
+not show is not public.
+"""
+
+import logging as _logging
+
+from everact.config import Settings as Settings
+from everact.inspection import Health as Health
+from everact.supervision.intensity import Intensity as Intensity
+from everact.system import ActorSystem as ActorSystem
+from everact.task_handle import TaskHandle as TaskHandle
+from everact.tasks import events as events
+from everact.tasks.cancellation import CancellationToken as CancellationToken
+from everact.tasks.cancellation import CancelOutcome as CancelOutcome
+from everact.tasks.cancellation import CancelReason as CancelReason
+from everact.tasks.context import TaskContext as TaskContext
+from everact.tasks.errors import AttemptOver as AttemptOver
+from everact.tasks.errors import BlockingCallError as BlockingCallError
+from everact.tasks.errors import CancelRequested as CancelRequested
+from everact.tasks.errors import ConfigurationError as ConfigurationError
+from everact.tasks.errors import EverActError as EverActError
+from everact.tasks.errors import ForkedSystem as ForkedSystem
+from everact.tasks.errors import HandlerError as HandlerError
+from everact.tasks.errors import HookTimeout as HookTimeout
+from everact.tasks.errors import MigrationError as MigrationError
+from everact.tasks.errors import NotOwner as NotOwner
+from everact.tasks.errors import PayloadError as PayloadError
+from everact.tasks.errors import ResultError as ResultError
+from everact.tasks.errors import StorageError as StorageError
+from everact.tasks.errors import StorageFull as StorageFull
+from everact.tasks.errors import StorageUnavailable as StorageUnavailable
+from everact.tasks.errors import SystemNotRunning as SystemNotRunning
+from everact.tasks.errors import TaskCancelled as TaskCancelled
+from everact.tasks.errors import TaskFailed as TaskFailed
+from everact.tasks.errors import TaskNotFound as TaskNotFound
+from everact.tasks.errors import TaskQuarantined as TaskQuarantined
+from everact.tasks.errors import TaskTimeout as TaskTimeout
+from everact.tasks.errors import TaskTypeUnknown as TaskTypeUnknown
+from everact.tasks.errors import UnexpectedCancel as UnexpectedCancel
+from everact.tasks.errors import WaitTimeout as WaitTimeout
+from everact.tasks.errors import WouldDeadlock as WouldDeadlock
+from everact.tasks.handler import TaskHandler as TaskHandler
+from everact.tasks.handler import bind as bind
+from everact.tasks.record import HistoryEntry as HistoryEntry
+from everact.tasks.record import TaskError as TaskError
+from everact.tasks.record import TaskRecord as TaskRecord
+from everact.tasks.retry import Retry as Retry
+from everact.tasks.status import TaskStatus as TaskStatus
+from everact.tasks.task import FunctionTask as FunctionTask
+from everact.tasks.task import TaskFunction as TaskFunction
+from everact.tasks.task import task as task
+from everact.tasks.workflow import Workflow as Workflow
+from everact.tasks.workflow import WorkflowState as WorkflowState
+
+__version__ = "0.1.0"
+
+_logging.getLogger("everact").addHandler(_logging.NullHandler())

@@ -1,0 +1,118 @@
+"""Settings of one system: a frozen record, checked when it is made."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from everact.tasks.errors import ConfigurationError
+
+MEBIBYTE = 1024 * 1024
+DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a system behaves. Every value has a default that fits an application of usual size.
+
+    Args:
+        grace: Seconds that user code gets to stop once it was told to, before its thread is left behind.
+        commit_timeout: Seconds that `dispatch` and `cancel` wait for their commit; after that its outcome is
+            unknown, and dispatching again with the same `id` settles it.
+        max_crashes: Deaths of the process while a task ran, after which that task is QUARANTINED.
+        high_water: Ready tasks per system above which new ones wait in storage.
+        low_water: Ready tasks below which a page is read from storage again.
+        retention: Seconds that finished workflows stay in storage; 0 keeps them for ever.
+        secret_keys: Keys by id for payloads that cloudpickle encodes. The first one signs, all of them verify.
+        payload_limit: Bytes that a payload or a result may have.
+        error_limit: Characters kept of an error's message and traceback together.
+
+    Raises:
+        ConfigurationError: A value is out of range.
+
+    Example:
+        >>> Settings(grace=2.0).grace
+        2.0
+    """
+
+    grace: float = 5.0
+    commit_timeout: float = 30.0
+    max_crashes: int = 3
+    high_water: int = 50_000
+    low_water: int = 10_000
+    retention: float = 7 * DAY
+    secret_keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    payload_limit: int = MEBIBYTE
+    error_limit: int = 64 * 1024
+
+    def __post_init__(self) -> None:
+        _check(self, "grace", "a number of seconds, at least 0", valid=_finite(self.grace, 0))
+        _check(self, "commit_timeout", "a number of seconds above 0", valid=_finite(self.commit_timeout, 0.001))
+        _check(self, "max_crashes", "a whole number of at least 1", valid=_whole(self.max_crashes, 1))
+        _check(self, "high_water", "a whole number of at least 1", valid=_whole(self.high_water, 1))
+        low = _whole(self.low_water, 0) and self.low_water < self.high_water
+        _check(self, "low_water", "a whole number from 0 to below high_water", valid=low)
+        _check(self, "retention", "a number of seconds, at least 0", valid=_finite(self.retention, 0))
+        _check(self, "payload_limit", "a whole number of at least 1", valid=_whole(self.payload_limit, 1))
+        _check(self, "error_limit", "a whole number of at least 100", valid=_whole(self.error_limit, 100))
+        keys = all(
+            isinstance(k, str) and k.isascii() and isinstance(v, bytes) and v for k, v in self.secret_keys.items()
+        )
+        if not keys:
+            msg = "Settings(secret_keys=...) must map ASCII key ids to non-empty bytes"  # never shows a key
+            raise ConfigurationError(msg)
+
+    @classmethod
+    def from_env(cls, prefix: str = "EVERACT_", environ: Mapping[str, str] | None = None) -> Settings:
+        """Read settings from environment variables: `EVERACT_GRACE=2.5`, `EVERACT_MAX_CRASHES=5`.
+
+        `EVERACT_SECRET_KEYS` is `id=hex,id=hex`. Variables with the prefix that are no setting are ignored.
+
+        Args:
+            prefix: What the names start with.
+            environ: Where to look; the process's environment by default.
+
+        Raises:
+            ConfigurationError: A value cannot be read; the message names the variable, never a key.
+
+        Example:
+            >>> Settings.from_env(environ={"EVERACT_GRACE": "2.5"}).grace
+            2.5
+        """
+        source = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        for setting in fields(cls):
+            name = prefix + setting.name.upper()
+            if name not in source:
+                continue
+            try:
+                values[setting.name] = _parse(setting.name, source[name])
+            except ValueError:
+                shown = "id=hex,id=hex" if setting.name == "secret_keys" else f"a number, not {source[name]!r}"
+                msg = f"{name} must be {shown}"
+                raise ConfigurationError(msg) from None
+        return cls(**values)
+
+
+def _parse(name: str, text: str) -> Any:
+    if name == "secret_keys":
+        pairs = [part.partition("=") for part in text.split(",") if part]
+        return {key: bytes.fromhex(value) for key, _, value in pairs}
+    return float(text) if name in {"grace", "commit_timeout", "retention"} else int(text)
+
+
+def _finite(value: object, least: float) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and value >= least
+
+
+def _whole(value: object, least: int) -> bool:
+    return type(value) is int and value >= least
+
+
+def _check(settings: Settings, name: str, wanted: str, *, valid: bool) -> None:
+    if not valid:
+        msg = f"Settings({name}={getattr(settings, name)!r}) has no meaning; it must be {wanted}"
+        raise ConfigurationError(msg)

@@ -1,0 +1,222 @@
+"""One start of a system: its actors wired together, its way up and its way down."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from everact.actors.baton import Waiter
+from everact.actors.dispatcher import Dispatcher
+from everact.actors.event_stream import EventStream
+from everact.actors.executor import ElasticExecutor, LoopExecutor, PinnedExecutor
+from everact.actors.handler_actor import HandlerActor
+from everact.actors.journal import Journal
+from everact.actors.messages import ClaimTasks, FinishDelivery, Retire, TasksDue
+from everact.actors.node import Node
+from everact.actors.pool import Pool
+from everact.actors.router import Router
+from everact.actors.runtime import Runtime
+from everact.actors.ticket import QUEUED, Delivery, Ticket
+from everact.actors.timer import Timer
+from everact.config import Settings
+from everact.storage.codec import TaskCodec
+from everact.storage.protocol import Outcome, Storage
+from everact.supervision.handler_supervisor import HandlerSupervisor
+from everact.tasks import status as st
+from everact.tasks.cancellation import CancelReason
+from everact.tasks.events import TypeUnhandled
+from everact.tasks.registration import HandlerSpec
+
+logger = logging.getLogger("everact")
+PAGE = 1000
+POLL_SECONDS = 0.005
+LONGEST_JOIN = 5.0
+
+
+class Engine:
+    """The actors of one incarnation.
+
+    Built by `ActorSystem.start`. Its parts start in the order journal, timer, pools and stop in reverse.
+
+    Attributes:
+        node: What the actors share.
+        storage: Where records are.
+        nowhere: The pool of task types that have no handler here.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        runtime: Runtime,
+        storage: Storage,
+        settings: Settings,
+        handlers: Sequence[tuple[HandlerSpec, TaskCodec]],
+        middleware: tuple[Any, ...],
+    ) -> None:
+        self.storage = storage
+        self.settings = settings
+        self._name = name
+        self._runtime = runtime
+        incarnation = storage.open(runtime.now())
+        stream = EventStream(runtime, f"{name}/events")
+        journal = Journal(runtime, f"{name}/journal", storage, incarnation, stream)
+        timer = Timer(runtime, f"{name}/timer", lambda tickets: journal.submit(TasksDue(tickets)))
+        router = Router(journal.tickets, timer.schedule, lambda tickets: journal.submit(ClaimTasks(tickets)))
+        journal.route = router.route
+        journal.call_after = timer.call_after
+        pools = [Pool(spec, codec) for spec, codec in handlers]
+        dispatcher = Dispatcher(runtime, pools, stream.call_back)
+        self.node = Node(
+            runtime, journal, timer, stream, dispatcher, settings.grace, settings.error_limit, middleware, pools
+        )
+        self.nowhere = Pool.nowhere()
+        self._elastic = ElasticExecutor(runtime, f"{name}/worker")
+        self._loop: LoopExecutor | None = None
+        self._build_cells()
+
+    # -- the way up ----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the actors, then take over what dead incarnations left behind. Returns when that is routed."""
+        node = self.node
+        node.stream.start_thread()
+        node.timer.start_thread()
+        adopted = self._adopt()
+        node.journal.start_thread()
+        for page in adopted:
+            node.journal.submit(TasksDue(page))
+
+    def _build_cells(self) -> None:
+        if any(pool.spec.is_async for pool in self.node.pools):
+            self._loop = LoopExecutor(self._runtime, f"{self._name}/loop")
+        for pool in self.node.pools:
+            path = f"{self._name}/{pool.spec.name}"
+            supervisor = HandlerSupervisor(self.node, f"{path}/supervisor", pool, self._elastic)
+            for number in range(pool.spec.concurrency):
+                cell = HandlerActor(self.node, f"{path}/{number}", pool, self._executor_for(pool.spec, path))
+                cell.supervisor = supervisor
+                pool.add(cell)
+
+    def _executor_for(self, spec: HandlerSpec, path: str) -> Callable[[], Any]:
+        if spec.is_async:
+            return lambda: self._loop
+        if spec.pinned:
+            return partial(PinnedExecutor, self._runtime, path)
+        return lambda: self._elastic
+
+    def _adopt(self) -> list[list[Ticket]]:
+        named = self.node.dispatcher.named
+        now = self._runtime.now()
+        adoption = self.storage.adopt(tuple(named), now)
+        for kind, count in adoption.unhandled.items():
+            logger.warning("%d stored task(s) of type %s wait: no handler for it is registered here", count, kind)
+            self.node.stream.publish(TypeUnhandled(now, kind, count))
+        if adoption.waiting:
+            logger.info("took over %d task(s) of earlier incarnations", sum(adoption.waiting.values()))
+        return list(self._pages())
+
+    def _pages(self) -> list[list[Ticket]]:
+        pages: list[list[Ticket]] = []
+        after = None
+        while records := self.storage.adopted(after, PAGE):
+            page = [Ticket(record, self.node.dispatcher.named[record.type], foreign=True) for record in records]
+            self.node.journal.tickets.resident.update((ticket.record.id, ticket) for ticket in page)
+            pages.append(page)
+            last = records[-1]
+            after = (-last.priority, last.due, last.seq)
+        return pages
+
+    # -- the way down --------------------------------------------------------------------------------------
+
+    def stop(self, timeout: float) -> None:
+        """Stop: nothing new starts, running work may finish for `timeout` seconds, then it is told to stop.
+
+        What has not stopped `grace` seconds later is left behind; its task is QUEUED again and the attempt
+        does not count. Returns within timeout + grace + 5 s.
+        """
+        node = self.node
+        deadline = self._runtime.monotonic() + timeout + self.settings.grace + LONGEST_JOIN
+        for pool in node.pools:
+            pool.closed = True
+        if not self._wait_until_quiet(timeout):
+            for delivery in self._deliveries():
+                delivery.signal(CancelReason.SHUTDOWN)
+            self._wait_until_quiet(self.settings.grace)
+        for delivery in self._deliveries():
+            self._leave_behind(delivery)
+        self._give_claims_back()
+        self._retire_instances(deadline)
+        for actor in (node.timer, node.journal, node.stream):
+            if not actor.stop_thread(self._left(deadline)):
+                logger.error("%s did not stop in time; it is left behind", actor.actor_urn)
+        self._report_unfinished()
+        self._close_executors(deadline)
+        self.storage.close()
+
+    def _left(self, deadline: float) -> float:
+        return max(deadline - self._runtime.monotonic(), 0.05)
+
+    def _close_executors(self, deadline: float) -> None:
+        for pool in self.node.pools:
+            for cell in pool.cells:
+                cell.close()
+        self._elastic.close()
+        if self._loop is not None:
+            self._loop.close()
+            self._loop.join(self._left(deadline))
+
+    def _deliveries(self) -> list[Delivery]:
+        running = self.node.journal.tickets.running()
+        return [ticket.delivery for ticket in running if ticket.delivery is not None and not ticket.delivery.closed]
+
+    def _wait_until_quiet(self, timeout: float) -> bool:
+        """Wait for running deliveries to end, looking now and then: a stop is rare, and waits on many things."""
+        deadline = self._runtime.monotonic() + timeout
+        while self._deliveries():
+            left = deadline - self._runtime.monotonic()
+            if left <= 0:
+                return False
+            self._runtime.gate().wait(min(POLL_SECONDS, left))
+        return True
+
+    def _leave_behind(self, delivery: Delivery) -> None:
+        delivery.abandoned = True
+        delivery.cell.leave_behind(delivery)
+        logger.warning("%r did not stop in its grace time; it is left behind and runs again", delivery.ctx)
+
+    def _give_claims_back(self) -> None:
+        """Adopted rows that were claimed and never started go back to QUEUED, or they would look crashed."""
+        for ticket in list(self.node.journal.tickets.resident.values()):
+            record = ticket.record
+            if ticket.state is QUEUED and record.status == st.RUNNING and not ticket.foreign:
+                outcome = Outcome(
+                    id=record.id,
+                    seq=record.seq,
+                    owner=record.owner,
+                    expected=record.attempt,
+                    status=st.QUEUED,
+                    attempt=record.attempt,
+                    due=record.due,
+                    started=record.started,
+                    error=record.error,
+                )
+                self.node.journal.submit(FinishDelivery(ticket, outcome, ()))
+
+    def _retire_instances(self, deadline: float) -> None:
+        waiters = []
+        for pool in self.node.pools:
+            for cell in pool.cells:
+                if cell.instance is not None and "on_actor_stop" in pool.spec.hooks:
+                    waiter = Waiter(self._runtime.gate)
+                    waiters.append(waiter)
+                    cell.tell(Retire(waiter))
+        for waiter in waiters:
+            if not waiter.wait(self._left(deadline)):
+                logger.warning("an on_actor_stop did not return in time; it is left behind")
+
+    def _report_unfinished(self) -> None:
+        unfinished = len(self.node.journal.tickets.resident)
+        if unfinished and not self.storage.durable:
+            logger.warning("%s kept its tasks in memory: %d unfinished task(s) are dropped", self._name, unfinished)
