@@ -1,0 +1,205 @@
+"""The connections of one open database: one that writes, and as many that read as there are readers at once."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from everact.storage.statements import CACHED_STATEMENTS
+from everact.tasks.errors import StorageError, StorageFull, StorageUnavailable
+
+BUSY_TIMEOUT_SECONDS = 5.0
+CHECKPOINT_PAGES = 8000
+IDLE_READERS = 4
+OLDEST_SQLITE = (3, 35, 0)
+_SYNCHRONOUS = {"power": "FULL", "process": "NORMAL"}
+_CALLERS_FAULT = (
+    sqlite3.IntegrityError,
+    sqlite3.ProgrammingError,
+    sqlite3.InterfaceError,
+    sqlite3.DataError,
+    sqlite3.NotSupportedError,
+)
+_HARMLESS = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL}
+"""After these nothing was written, and the connection is as good as before."""
+
+_inherited: list[sqlite3.Connection] = []
+"""Connections of a parent process. SQLite forbids a forked child to touch them, closing included: they stay."""
+
+
+class Connections:
+    """Hands out connections; each is used by one thread at a time, so that none needs a lock.
+
+    Taking and giving back are single operations on a list. What is in somebody's hands when `close` is called
+    is closed when it comes back.
+    """
+
+    def __init__(self, path: Path, durability: str) -> None:
+        self.path = path
+        self._synchronous = _SYNCHRONOUS[durability]
+        self._writers: list[sqlite3.Connection] = []
+        self._readers: list[sqlite3.Connection] = []
+        self._process = os.getpid()
+        self._closed = False
+
+    @property
+    def inherited(self) -> bool:
+        """Whether they are a parent process's, which a forked child must not touch."""
+        return os.getpid() != self._process
+
+    @contextmanager
+    def writer(self) -> Iterator[sqlite3.Connection]:
+        """Lend the connection that writes, to one thread at a time; checkpoints are made only on it.
+
+        It is opened again after an error that leaves its state in doubt.
+
+        Raises:
+            StorageUnavailable: The storage is closed.
+            sqlite3.Error: What happens inside, or that it cannot be opened.
+        """
+        connection = self._take_writer()
+        usable = True
+        try:
+            yield connection
+        except sqlite3.Error as error:
+            usable = not _in_doubt(error)
+            raise
+        finally:
+            if self._closed or connection.in_transaction or not usable:
+                connection.close()
+            else:
+                self._writers.append(connection)
+
+    def _take_writer(self) -> sqlite3.Connection:
+        if self._closed:
+            raise closed(self.path)
+        try:
+            return self._writers.pop()
+        except IndexError:
+            connection = connect(self.path)
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            msg = f"{self.path} cannot have a write-ahead log (SQLite says {mode!r}); put it on a local disk"
+            raise StorageUnavailable(msg)
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        return connection
+
+    @contextmanager
+    def reader(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection that only reads, to any thread.
+
+        Raises:
+            StorageUnavailable: The storage is closed, or cannot be read.
+        """
+        try:
+            connection = self._take_reader()
+            try:
+                yield connection
+            finally:
+                self._give_reader(connection)
+        except sqlite3.Error as error:
+            raise failure(error, self.path) from error
+
+    def _take_reader(self) -> sqlite3.Connection:
+        if self._closed:
+            raise closed(self.path)
+        try:
+            return self._readers.pop()
+        except IndexError:
+            connection = connect(self.path)
+        connection.execute("PRAGMA query_only = 1")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        return connection
+
+    def _give_reader(self, connection: sqlite3.Connection) -> None:
+        if self._closed or len(self._readers) >= IDLE_READERS:
+            connection.close()
+        else:
+            self._readers.append(connection)
+
+    def close(self) -> None:
+        """Close what is not in use, an open transaction is rolled back; after a fork, let it lie."""
+        self._closed = True
+        idle = self._readers + self._writers  # the writer last: the last one to close makes the checkpoint
+        self._readers, self._writers = [], []
+        if self.inherited:
+            _inherited.extend(idle)
+            return
+        for connection in idle:
+            connection.close()
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a connection that leaves transactions to us."""
+    return sqlite3.connect(
+        path,
+        timeout=BUSY_TIMEOUT_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=CACHED_STATEMENTS,
+    )
+
+
+def create_private(path: Path) -> None:
+    """Create the database file, if it is missing, readable for its owner only, as SQLite's files beside it then are.
+
+    Raises:
+        StorageUnavailable: It cannot be created, or this Python's SQLite does not serve.
+    """
+    _check_library()
+    if not path.parent.is_dir():
+        msg = f"the directory {path.parent} of the database {path.name} does not exist; create it first"
+        raise StorageUnavailable(msg)
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        msg = f"{path} cannot be created: {error.strerror}"
+        raise StorageUnavailable(msg) from error
+
+
+def _check_library() -> None:
+    if sqlite3.threadsafety == 0:
+        raise StorageUnavailable("this Python's SQLite was built without thread safety; use another build")
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        oldest = ".".join(map(str, OLDEST_SQLITE))
+        msg = f"this Python has SQLite {sqlite3.sqlite_version}, everact needs {oldest} or newer"
+        raise StorageUnavailable(msg)
+
+
+def closed(path: Path) -> StorageUnavailable:
+    """Make the error for any use of a storage that is not open."""
+    return StorageUnavailable(f"{path} is not open")
+
+
+def failure(error: sqlite3.Error, path: Path, *, deciding: bool = False) -> StorageError:
+    """Say in everact's words what SQLite says.
+
+    Args:
+        error: What SQLite said.
+        path: The database.
+        deciding: Whether the statement that failed was the one that commits. It may have done so, as a failed
+            sync does not take back what was written; only a busy or full database has surely refused.
+    """
+    text = f"{path}: {error}, {getattr(error, 'sqlite_errorname', type(error).__name__)}"
+    code = _primary_code(error)
+    if code == sqlite3.SQLITE_FULL:
+        return StorageFull(f"there is no room for new rows, nothing was stored ({text}); free some disk space")
+    if isinstance(error, _CALLERS_FAULT):
+        return StorageError(f"these rows cannot be kept, nothing was stored ({text})")
+    unknown = deciding and code not in _HARMLESS
+    return StorageUnavailable(text, outcome="unknown" if unknown else "refused")
+
+
+def _in_doubt(error: sqlite3.Error) -> bool:
+    return not isinstance(error, _CALLERS_FAULT) and _primary_code(error) not in _HARMLESS
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    """Return SQLite's primary result code, 0 if the error came from Python's module."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF

@@ -1,0 +1,204 @@
+"""Records in one SQLite file: a write-ahead log, one connection that writes, a transaction per batch."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sqlite3
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from everact.storage import migrations, sqlite_adoption
+from everact.storage.batch_writer import BatchWriter, transaction
+from everact.storage.connections import Connections, closed, connect, create_private, failure
+from everact.storage.node_lock import NodeLock
+from everact.storage.protocol import Adoption, Batch, Committed, Selection
+from everact.storage.rows import RECORD, as_record, fetch
+from everact.tasks.errors import StorageError, StorageUnavailable
+from everact.tasks.record import HistoryRow, Record
+
+
+class SqliteStorage:
+    """A storage in a file. Several processes may share it, each is a node that runs what it dispatched.
+
+    `commit`, `adopt` and `adopted` are called by one thread at a time, the other reads by any. All but
+    `alive`, `close` and `abandon` raise StorageUnavailable while it is not open. It may be opened again.
+    """
+
+    inline = False
+    durable = True
+
+    def __init__(self, path: str | Path, durability: str = "power") -> None:
+        """Name the file; nothing is touched before `open`.
+
+        Args:
+            path: The database file; its directory must exist.
+            durability: `power`: what is acknowledged survives a power cut. `process`: only kill -9.
+        """
+        self.path = Path(path).resolve()
+        self.url = f"sqlite:///{path}" + ("" if durability == "power" else f"?durability={durability}")
+        self._durability = durability
+        self._connections: Connections | None = None
+        self._lock = NodeLock(self.path)
+        self._incarnation = 0
+        self._now = 0
+        self._settled: tuple[frozenset[int], frozenset[str]] | None = None
+        self._unhandled: dict[str, int] = {}
+
+    # Opening
+
+    def open(self, now: int) -> int:
+        """Open the file, creating it readable for its owner only; see `Storage.open`."""
+        if self._connections is not None:
+            msg = f"{self.path} is open already; give each ActorSystem a storage of its own"
+            raise StorageUnavailable(msg)
+        create_private(self.path)
+        connections = Connections(self.path, self._durability)
+        try:
+            self._incarnation = self._start(connections, now)
+        except BaseException as error:
+            connections.close()
+            self._lock.release(remove=True)
+            if isinstance(error, sqlite3.Error):
+                raise failure(error, self.path) from error
+            if isinstance(error, OSError):
+                msg = f"{self.path} cannot be locked: {error}"
+                raise StorageUnavailable(msg) from error
+            raise
+        self._connections, self._now, self._settled = connections, now, None
+        return self._incarnation
+
+    def _start(self, connections: Connections, now: int) -> int:
+        # A file of something else must be left as it is, and turning on the log would change it.
+        looker = connect(self.path)
+        try:
+            migrations.schema_version(looker, str(self.path))
+        finally:
+            looker.close()
+        with connections.writer() as connection:
+            migrations.migrate(connection, str(self.path))
+            return self._register(connection, now)
+
+    def _register(self, connection: sqlite3.Connection, now: int) -> int:
+        """Add this incarnation; its lock is held before anybody can see its row."""
+        with transaction(connection):
+            (number,) = connection.execute("SELECT coalesce(max(number), 0) + 1 FROM incarnation").fetchone()
+            while not self._lock.acquire(number):
+                number += 1
+            connection.execute(
+                "INSERT INTO incarnation (number, started, pid, host) VALUES (?, ?, ?, ?)",
+                (number, now, os.getpid(), platform.node()),
+            )
+        return int(number)
+
+    # Writing
+
+    def commit(self, batch: Batch) -> Committed:
+        """Write a batch in one transaction; see `Storage.commit`."""
+        writer = None
+        try:
+            with self._opened().writer() as connection:
+                self._now = batch.now
+                writer = BatchWriter(connection, batch, self._incarnation)
+                return writer.write()
+        except sqlite3.Error as error:
+            raise failure(error, self.path, deciding=writer is not None and writer.deciding) from error
+
+    def adopt(self, types: Collection[str], now: int) -> Adoption:
+        """Take over from dead incarnations; see `Storage.adopt`.
+
+        When nobody has died since the last pass for the same types, that costs one small read.
+        """
+        connections, wanted = self._opened(), frozenset(types)
+        with connections.reader() as connection:
+            dead = frozenset(sqlite_adoption.dead_incarnations(connection, self._incarnation, self.alive))
+        if (dead, wanted) == self._settled:
+            return Adoption(waiting={}, interrupted=0, unhandled=dict(self._unhandled))
+        try:
+            with connections.writer() as connection:
+                plan = sqlite_adoption.adopt(connection, self._incarnation, wanted, now, self.alive)
+        except sqlite3.Error as error:
+            raise failure(error, self.path, deciding=True) from error
+        for number in dead - plan.owners:
+            self._lock.forget(number)
+        self._settled, self._unhandled = (dead & plan.owners, wanted), plan.adoption.unhandled
+        return plan.adoption
+
+    # Reading
+
+    def adopted(self, after: tuple[int, int, int] | None, limit: int) -> list[Record]:
+        """Read a page of adopted rows; see `Storage.adopted`."""
+        with self._opened().reader() as connection:
+            return sqlite_adoption.page(connection, self._incarnation, after, limit)
+
+    def get(self, id: bytes) -> Record | None:
+        """Read one row."""
+        rows = self._fetch(RECORD, "task WHERE id = ?", (id,))
+        return as_record(rows[0]) if rows else None
+
+    def select(self, selection: Selection) -> list[Record]:
+        """List rows in order of `seq`; a workflow's root belongs to it."""
+        conditions = ["seq > ?"]
+        parameters: list[object] = [selection.after]
+        if selection.statuses is not None:
+            conditions.append(f"status IN ({','.join('?' * len(selection.statuses))})")
+            parameters += selection.statuses
+        if selection.type is not None:
+            conditions.append("type = ?")
+            parameters.append(selection.type)
+        if selection.workflow is not None:
+            conditions.append("(workflow = ? OR (id = ? AND workflow IS NULL))")
+            parameters += (selection.workflow, selection.workflow)
+        source = f"task WHERE {' AND '.join(conditions)} ORDER BY seq LIMIT ?"
+        return [as_record(row) for row in self._fetch(RECORD, source, (*parameters, selection.limit))]
+
+    def counts(self) -> dict[int, int]:
+        """Count rows by status. It reads the whole table, as an index would cost every write."""
+        rows = self._fetch("status, n", "(SELECT status, count(*) AS n FROM task GROUP BY status)")
+        return {int(status): int(number) for status, number in rows}
+
+    def history(self, id: bytes) -> list[HistoryRow]:
+        """Read what out of the ordinary happened to a task, oldest first."""
+        source = "history WHERE task = ? ORDER BY at, rowid LIMIT -1"
+        rows = self._fetch("at, event, attempt, detail", source, (id,))
+        return [HistoryRow(id, *row) for row in rows]
+
+    def _fetch(self, cells: str, source: str, parameters: Sequence[object] = ()) -> list[list[Any]]:
+        with self._opened().reader() as connection:
+            return fetch(connection, cells, source, parameters)
+
+    def alive(self, owner: int) -> bool:
+        """Whether that incarnation's process lives: whether it holds its lock."""
+        return self._lock.alive(owner)
+
+    # Letting go
+
+    def close(self) -> None:
+        """Write that this incarnation has ended, and let go. If that cannot be written, it counts as a crash."""
+        if self._connections is None:
+            return
+        self._let_go(remove_lock=not self._connections.inherited and self._write_end(self._connections))
+
+    def abandon(self) -> None:
+        """Let go as a kill would, writing nothing; in a forked child the parent's connections are not touched."""
+        self._let_go(remove_lock=False)
+
+    def _write_end(self, connections: Connections) -> bool:
+        try:
+            with connections.writer() as connection:
+                connection.execute("UPDATE incarnation SET ended = ? WHERE number = ?", (self._now, self._incarnation))
+        except (sqlite3.Error, StorageError):
+            return False
+        return True
+
+    def _let_go(self, *, remove_lock: bool) -> None:
+        connections, self._connections = self._connections, None
+        if connections is not None:
+            connections.close()
+        self._lock.release(remove=remove_lock)
+
+    def _opened(self) -> Connections:
+        if self._connections is None:
+            raise closed(self.path)
+        return self._connections

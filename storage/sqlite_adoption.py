@@ -1,0 +1,112 @@
+"""Adoption in SQL: one pass in one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection
+
+from everact.storage.adoption import Group, Pair, Plan, plan_adoption
+from everact.storage.batch_writer import transaction
+from everact.storage.remarks import recovered_detail
+from everact.storage.rows import RECORD, as_record, fetch
+from everact.tasks.record import Record
+
+_UNFINISHED = """
+(SELECT owner, type, 0 AS running, count(*) AS n FROM task WHERE status < 2 GROUP BY owner, type
+UNION ALL
+SELECT owner, type, 1, count(*) FROM task WHERE status = 2 GROUP BY owner, type)
+"""
+
+# A recovered row is this node's own, so that nothing its former owner might still write fits; what marks it
+# as not paged in yet is `suspect`. The other adopted rows keep their owner until they are claimed.
+_MINE = """
+((owner, type) IN (SELECT incarnation, type FROM adoption WHERE adopter = ?1) OR (owner = ?1 AND suspect))
+"""
+
+# Three ranges of task_waiting, one after the other: a row value cannot compare a mixed order, nor the rowid.
+_PAGE = f"""
+(SELECT * FROM (SELECT * FROM task WHERE status < 2 AND priority = ?2 AND due = ?3 AND seq > ?4 AND {_MINE}
+                ORDER BY seq LIMIT ?5)
+UNION ALL
+SELECT * FROM (SELECT * FROM task WHERE status < 2 AND priority = ?2 AND due > ?3 AND {_MINE}
+               ORDER BY due, seq LIMIT ?5)
+UNION ALL
+SELECT * FROM (SELECT * FROM task WHERE status < 2 AND priority < ?2 AND {_MINE}
+               ORDER BY priority DESC, due, seq LIMIT ?5))
+LIMIT ?5
+"""
+_FIRST_PAGE = (-(1 << 62), 0, 0)
+
+
+def dead_incarnations(connection: sqlite3.Connection, me: int, alive: Callable[[int], bool]) -> dict[int, bool]:
+    """Tell which registered incarnations are gone, and for each whether it ended cleanly."""
+    rows = fetch(connection, "number, ended IS NOT NULL", "incarnation")
+    return {number: bool(ended) for number, ended in rows if number != me and not alive(number)}
+
+
+def adopt(
+    connection: sqlite3.Connection,
+    me: int,
+    types: Collection[str],
+    now: int,
+    alive: Callable[[int], bool],
+) -> Plan:
+    """Take over what dead incarnations left behind, and forget those that own nothing any more.
+
+    Raises:
+        sqlite3.Error: It failed and was rolled back.
+    """
+    with transaction(connection):
+        dead = dead_incarnations(connection, me, alive)
+        plan = plan_adoption(_unfinished(connection), me=me, types=types, adopters=_adopters(connection), alive=alive)
+        for pair in plan.pairs:
+            _take_over(connection, pair, me)
+        for pair in plan.interrupted:
+            _recover(connection, pair, me, now, crashed=not dead.get(pair[0], False))
+        for number in dead.keys() - plan.owners:
+            _forget(connection, number)
+    return plan
+
+
+def page(connection: sqlite3.Connection, me: int, after: tuple[int, int, int] | None, limit: int) -> list[Record]:
+    """Read a page of adopted rows in the order in which they are to run."""
+    rank, due, seq = after or _FIRST_PAGE
+    return [as_record(row) for row in fetch(connection, RECORD, _PAGE, (me, -rank, due, seq, limit))]
+
+
+def _unfinished(connection: sqlite3.Connection) -> list[Group]:
+    rows = fetch(connection, "owner, type, running, n", _UNFINISHED)
+    return [Group(owner, type_, bool(running), n) for owner, type_, running, n in rows]
+
+
+def _adopters(connection: sqlite3.Connection) -> dict[Pair, int]:
+    rows = fetch(connection, "incarnation, type, adopter", "adoption")
+    return {(number, type_): adopter for number, type_, adopter in rows}
+
+
+def _take_over(connection: sqlite3.Connection, pair: Pair, me: int) -> None:
+    connection.execute(
+        "INSERT INTO adoption (incarnation, type, adopter) VALUES (?, ?, ?) "
+        "ON CONFLICT (incarnation, type) DO UPDATE SET adopter = excluded.adopter",
+        (*pair, me),
+    )
+
+
+def _recover(connection: sqlite3.Connection, pair: Pair, me: int, now: int, *, crashed: bool) -> None:
+    """Queue again what was running; a node that had stopped cleanly did not crash on it."""
+    detail = recovered_detail(pair[0], crashed=crashed)
+    connection.execute(
+        "INSERT INTO history (task, at, event, attempt, detail) "
+        "SELECT id, ?, 'recovered', attempt + 1, ? FROM task WHERE status = 2 AND owner = ? AND type = ?",
+        (now, detail, *pair),
+    )
+    connection.execute(
+        "UPDATE task SET status = 1, owner = ?, crashes = crashes + ?, suspect = 1 "
+        "WHERE status = 2 AND owner = ? AND type = ?",
+        (me, int(crashed), *pair),
+    )
+
+
+def _forget(connection: sqlite3.Connection, number: int) -> None:
+    connection.execute("DELETE FROM incarnation WHERE number = ?", (number,))
+    connection.execute("DELETE FROM adoption WHERE incarnation = ?", (number,))
