@@ -1,0 +1,93 @@
+"""The examples run as a user runs them, and tell what they promise."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def run(name: str, *arguments: str, cwd: Path) -> list[str]:
+    """Run an example and return the lines that it prints; it must end well, and without a word on stderr."""
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def chapters(lines: list[str]) -> dict[str, list[str]]:
+    """The story by its chapters; within one, what runs side by side comes in any order, so lines are sorted."""
+    told: dict[str, list[str]] = {}
+    for line in lines:
+        if line.startswith("  "):
+            told[list(told)[-1]].append(line.strip())
+        else:
+            told[line] = []
+    return {title: sorted(chapter) for title, chapter in told.items()}
+
+
+def test_the_quickstart_prints_its_result_and_keeps_its_task_on_disk(tmp_path: Path) -> None:
+    assert run("quickstart.py", cwd=tmp_path) == ["3"]
+    assert (tmp_path / "demo.db").exists()
+    assert run("quickstart.py", cwd=tmp_path) == ["3"]  # on the same file again
+
+
+@pytest.mark.parametrize("arguments", [[], ["--memory"]])
+def test_the_orders_example_tells_the_whole_story(tmp_path: Path, arguments: list[str]) -> None:
+    story = chapters(run("orders.py", *arguments, cwd=tmp_path))
+    expected = {
+        "Basic continuation": ["products read from spring.csv", "catalogue published"],
+        "Passing context": ["invoice-ada-1200 mailed, 2 copies, for visit-42"],
+        "Conditional continuation": ["order 1: mailed: your payment failed"],
+        "Error handling with continuations": [
+            "order 2: attempt 1",
+            "order 2: attempt 2",
+            "order 2: attempt 3",
+            "order 2: rolled back",
+            "alert: the warehouse does not answer",
+            "order 2: failed after 3 attempts",
+        ],
+        "Complex workflow": [
+            "order 3: valid",
+            "order 3: mailed: receipt",
+            "order 3: reserved",
+            "order 3: shipped",
+            "order 3: mailed: confirmation",
+            "order 3: workflow completed, 6 tasks",
+        ],
+        "Cancelling a pending task": ["reminder: cancelled"],
+        "Cancelling a running task, with clean-up in its hooks": [
+            "stock count: ladder put away",
+            "stock count: signalled",
+            "aisles open again: customers waiting",
+            "stock count: cancelled",
+        ],
+        "Bulk cancellation": ["newsletters: 5 cancelled"],
+        "Rescheduling": [f"parcel 10: look {look}" for look in (1, 2, 3, 4)],
+    }
+    assert list(story) == list(expected)
+    assert story == {title: sorted(lines) for title, lines in expected.items()}
+    assert list(tmp_path.iterdir()) == []  # it leaves nothing behind
+
+
+def test_the_async_example_crawls_and_cancels_and_closes_its_clients(tmp_path: Path) -> None:
+    assert run("async_handlers.py", cwd=tmp_path) == [
+        "the front page links to /about /news",
+        "pages crawled: 4",
+        "fetched side by side: [[], ['/news/1']]",
+        "the slow page was cancelled",
+        "clients still open: 0",
+    ]
+
+
+def test_every_example_is_tested() -> None:
+    tested = {"quickstart.py", "orders.py", "async_handlers.py"}
+    assert {file.name for file in EXAMPLES.glob("*.py")} == tested
