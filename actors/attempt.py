@@ -64,6 +64,7 @@ class Attempt:
     async def run(self, delivery: Delivery) -> Step | None:
         """Call `handle`, with `on_started` before and the middleware around it."""
         ctx = delivery.ctx
+        delivery.counted = True
         try:
             if self._plain and not self._is_async:
                 result = self._cell.instance.handle(ctx.task, ctx)  # type: ignore[union-attr]
@@ -317,11 +318,12 @@ class Attempt:
         """Hand the outcome to the journal, once."""
         st.check_move(st.RUNNING, status)
         if not delivery.close():
+            delivery.abandoned = True  # supervision was faster: this thread is the one left behind
             return
         ctx = delivery.ctx
         ctx._over = True
         record = delivery.ticket.record
-        counted = status != st.QUEUED
+        counted = delivery.counted and status != st.QUEUED
         follow_ups: Sequence[Any] = ctx._buffer or ()
         outcome = Outcome(
             id=record.id,
@@ -335,7 +337,7 @@ class Attempt:
             finished=self._now() if status >= st.COMPLETED else None,
             result=delivery.result if status == st.COMPLETED else None,
         )
-        if delivery.error is not None and counted:
+        if delivery.error is not None and status != st.QUEUED:
             outcome.error = self._describe(delivery)
             if status == st.SCHEDULED:
                 outcome.history = HistoryRow(record.id, self._now(), "retry", ctx.attempt, str(outcome.error))

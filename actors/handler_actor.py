@@ -93,12 +93,13 @@ class HandlerActor(SystemActor):
         if self.spec.is_async:
             self._runner = asyncio.current_task()
         while True:
+            left_behind = False
             try:
-                await self._work(generation)
+                left_behind = await self._work(generation)
             except BaseException as error:
                 self._own_error(generation, error)
             current_delivery.set(None)
-            if self.generation != generation:
+            if left_behind or self.generation != generation:
                 self.abandoned -= 1
                 return
             if not self._rest():
@@ -118,27 +119,31 @@ class HandlerActor(SystemActor):
         self.pool.rouse(self)
         return True
 
-    async def _work(self, generation: int) -> None:
+    async def _work(self, generation: int) -> bool:
+        """Serve what there is; says whether supervision has left this turn behind meanwhile."""
         served = 0
         while self.generation == generation:
             if self.actor_inbox.qsize():
-                await self._obey(self.actor_inbox.get(), generation)
+                if await self._obey(self.actor_inbox.get(), generation):
+                    return True
                 continue
             if self.awaiting:
-                return
+                return False
             if self.instance is None and not (self.pool.has_work and await self.start_instance(generation)):
-                return
+                return False
             ticket = self.pool.take()
             if ticket is None:
-                return
-            await self._serve(ticket)
+                return False
+            if await self._serve(ticket):
+                return True
             served += 1
             if self.spec.is_async and served % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
+        return True
 
-    async def _serve(self, ticket: Ticket) -> None:
+    async def _serve(self, ticket: Ticket) -> bool:
         if not ticket.leave_queue(STARTED):
-            return  # cancelled while it waited
+            return False  # cancelled while it waited
         record = ticket.record
         task = ticket.task
         if task is None:
@@ -146,33 +151,35 @@ class HandlerActor(SystemActor):
                 task = self.pool.codec.decode(record.payload, record.id, record.key_id)
             except PayloadError as error:
                 self._attempt.quarantine(ticket, error)
-                return
+                return False
         delivery = self._attempt.begin(ticket, task)
         ticket.task = None
         ticket.delivery = delivery
         # Looked at after the delivery is in its place: the journal sets the request before it looks for one.
         step = self._attempt.cancelled if record.cancel_requested is not None else self._attempt.run
-        await self._play(delivery, step)
+        return await self._play(delivery, step)
 
-    async def _play(self, delivery: Delivery, step: Any) -> None:
+    async def _play(self, delivery: Delivery, step: Any) -> bool:
         self.current = delivery
         current_delivery.set(delivery)
         while step is not None:
             step = await step(delivery)
         if self.current is delivery:
             self.current = None
+        return delivery.abandoned
 
-    async def _obey(self, message: Any, generation: int) -> None:
+    async def _obey(self, message: Any, generation: int) -> bool:
         kind = type(message)
         if kind is Proceed:
             self.awaiting = False
             message.delivery.delay = message.delay or 0.0
             step = self._attempt.give_up if message.delay is None else self._attempt.retry
-            await self._play(message.delivery, step)
-        elif kind is Resume:
+            return await self._play(message.delivery, step)
+        if kind is Resume:
             self.awaiting = False
-            await self._play(message.delivery, partial(self._attempt.resumed, phase=message.phase, error=message.error))
-        elif kind is StartAgain:
+            step = partial(self._attempt.resumed, phase=message.phase, error=message.error)
+            return await self._play(message.delivery, step)
+        if kind is StartAgain:
             self.awaiting = False
             if self.instance is None:
                 await self.start_instance(generation)
@@ -180,6 +187,7 @@ class HandlerActor(SystemActor):
             await self.discard_instance(generation)
             message.waiter.settle(True)
             release((message.waiter,))
+        return False
 
     def _own_error(self, generation: int, error: BaseException) -> None:
         logger.exception("everact's own code failed in %s; please report this", self.actor_urn)

@@ -87,7 +87,7 @@ class Journal(ThreadActor):
             return
         try:
             committed = self.runtime.storage_call(self._storage.commit, commit.batch)
-        except BaseException as error:
+        except Exception as error:
             commit.undo()
             if len(messages) > 1:
                 for message in messages:
@@ -105,6 +105,8 @@ class Journal(ThreadActor):
             if waiter is not None and not waiter.done:
                 waiter.settle(error=StorageUnavailable(repr(error), outcome="unknown"))
                 release((waiter,))
+        if isinstance(error, KeyboardInterrupt):
+            raise error  # the turn ran in the host's own thread, and it was the host's Ctrl-C
 
     def watch(self, id: bytes, waiter: AnyWaiter) -> None:
         """Have `waiter` told the outcome of a task. Ask storage once more after this: it may just have ended."""

@@ -78,6 +78,7 @@ class Delivery:
         cell: Who runs it.
         started: When the attempt began, in microseconds.
         interruptible: Whether a coroutine may be cancelled now: it is in `handle`, or in a pause.
+        counted: Whether `handle` was called, so that this is an attempt.
         abandoned: Set when another thread has taken this delivery's task over.
         error: What the attempt ended with.
         delay: Seconds until the next attempt, once that is decided.
@@ -91,6 +92,7 @@ class Delivery:
         "_open",
         "abandoned",
         "cell",
+        "counted",
         "ctx",
         "delay",
         "error",
@@ -110,6 +112,7 @@ class Delivery:
         self.cell = cell
         self.started = started
         self.interruptible = False
+        self.counted = False
         self.abandoned = False
         self.error: BaseException | None = None
         self.delay = 0.0

@@ -11,7 +11,6 @@ from typing import Any
 from everact.tasks.errors import ConfigurationError
 
 MEBIBYTE = 1024 * 1024
-DAY = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,10 +21,6 @@ class Settings:
         grace: Seconds that user code gets to stop once it was told to, before its thread is left behind.
         commit_timeout: Seconds that `dispatch` and `cancel` wait for their commit; after that its outcome is
             unknown, and dispatching again with the same `id` settles it.
-        max_crashes: Deaths of the process while a task ran, after which that task is QUARANTINED.
-        high_water: Ready tasks per system above which new ones wait in storage.
-        low_water: Ready tasks below which a page is read from storage again.
-        retention: Seconds that finished workflows stay in storage; 0 keeps them for ever.
         secret_keys: Keys by id for payloads that cloudpickle encodes. The first one signs, all of them verify.
         payload_limit: Bytes that a payload or a result may have.
         error_limit: Characters kept of an error's message and traceback together.
@@ -40,10 +35,6 @@ class Settings:
 
     grace: float = 5.0
     commit_timeout: float = 30.0
-    max_crashes: int = 3
-    high_water: int = 50_000
-    low_water: int = 10_000
-    retention: float = 7 * DAY
     secret_keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     payload_limit: int = MEBIBYTE
     error_limit: int = 64 * 1024
@@ -51,11 +42,6 @@ class Settings:
     def __post_init__(self) -> None:
         _check(self, "grace", "a number of seconds, at least 0", valid=_finite(self.grace, 0))
         _check(self, "commit_timeout", "a number of seconds above 0", valid=_finite(self.commit_timeout, 0.001))
-        _check(self, "max_crashes", "a whole number of at least 1", valid=_whole(self.max_crashes, 1))
-        _check(self, "high_water", "a whole number of at least 1", valid=_whole(self.high_water, 1))
-        low = _whole(self.low_water, 0) and self.low_water < self.high_water
-        _check(self, "low_water", "a whole number from 0 to below high_water", valid=low)
-        _check(self, "retention", "a number of seconds, at least 0", valid=_finite(self.retention, 0))
         _check(self, "payload_limit", "a whole number of at least 1", valid=_whole(self.payload_limit, 1))
         _check(self, "error_limit", "a whole number of at least 100", valid=_whole(self.error_limit, 100))
         keys = all(
@@ -67,7 +53,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, prefix: str = "EVERACT_", environ: Mapping[str, str] | None = None) -> Settings:
-        """Read settings from environment variables: `EVERACT_GRACE=2.5`, `EVERACT_MAX_CRASHES=5`.
+        """Read settings from environment variables: `EVERACT_GRACE=2.5`, `EVERACT_PAYLOAD_LIMIT=65536`.
 
         `EVERACT_SECRET_KEYS` is `id=hex,id=hex`. Variables with the prefix that are no setting are ignored.
 
@@ -101,7 +87,7 @@ def _parse(name: str, text: str) -> Any:
     if name == "secret_keys":
         pairs = [part.partition("=") for part in text.split(",") if part]
         return {key: bytes.fromhex(value) for key, _, value in pairs}
-    return float(text) if name in {"grace", "commit_timeout", "retention"} else int(text)
+    return float(text) if name in {"grace", "commit_timeout"} else int(text)
 
 
 def _finite(value: object, least: float) -> bool:

@@ -64,7 +64,7 @@ class Inspection:
         """Read one task as it is now.
 
         Raises:
-            TaskNotFound: There is no such record, or retention has removed it.
+            TaskNotFound: There is no such record.
             ValueError, TypeError: `id` is no UUID.
         """
         engine = self._running()

@@ -107,7 +107,6 @@ class ActorSystem(Inspection):
         self._middleware = _checked_middleware(middleware)
         self._engine: Engine | None = None
         self._pid = os.getpid()
-        self._runtime: Runtime | None = None
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -125,9 +124,13 @@ class ActorSystem(Inspection):
         runtime = type(self)._make_runtime()
         engine = Engine(self.name, runtime, self._storage, self.settings, self._handlers, self._middleware)
         engine.node.dispatcher.system = self
-        self._runtime = runtime
-        self._engine = engine
-        engine.start()
+        self._engine = engine  # before the start: an adopted task may use ctx.system while it goes on
+        try:
+            engine.start()
+        except BaseException:
+            self._engine = None
+            engine.stop(0.0)
+            raise
         self.state = "running"
         _systems.add(self)
 

@@ -44,7 +44,7 @@ class TaskHandle(Generic[R]):
         """Read the task as it is now.
 
         Raises:
-            TaskNotFound: Retention has removed it.
+            TaskNotFound: The record is not there any more.
         """
         return self._system.get(self.id)
 

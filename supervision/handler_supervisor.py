@@ -169,7 +169,7 @@ class HandlerSupervisor(PooledActor):
         heir.started = delivery.started
         heir.error, heir.delay, heir.result = delivery.error, delivery.delay, delivery.result
         heir.hook, heir.hook_failures = delivery.hook, delivery.hook_failures
-        heir.mark = delivery.mark
+        heir.mark, heir.counted = delivery.mark, delivery.counted
         if watch.phase == "on_completed" and delivery.ctx._buffer:
             heir.ctx._buffer = delivery.ctx._buffer[: delivery.mark]
         heir.ctx.result = delivery.ctx.result

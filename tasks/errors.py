@@ -130,11 +130,11 @@ class ResultError(EverActError):
 
 
 class TaskNotFound(EverActError, LookupError):
-    """No record has this id in this storage; retention may have removed it."""
+    """No record has this id in this storage."""
 
     def __init__(self, task_id: UUID) -> None:
         self.task_id = task_id
-        super().__init__(f"no task {task_id} in this storage; finished tasks are removed after Settings.retention")
+        super().__init__(f"no task {task_id} in this storage; check the id, and that the system has the storage URL it was dispatched to")
 
 
 class NotOwner(EverActError):

@@ -7,7 +7,7 @@ import enum
 import traceback
 
 from everact.tasks.cancellation import CancelReason
-from everact.tasks.errors import CancelRequested
+from everact.tasks.errors import CancelRequested, TaskCancelled
 from everact.tasks.record import TaskError
 
 TEXT_SHARE = 4
@@ -97,7 +97,8 @@ def describe(
         hook: A hook that failed too, if one did.
         hook_error: What that raised.
     """
-    text = error_text(error)[: limit // TEXT_SHARE]
+    # Of a cancel the user's reason is kept; the rest of its message says what the status says already.
+    text = (error.reason if isinstance(error, TaskCancelled) else error_text(error))[: limit // TEXT_SHARE]
     try:
         trace = storable("".join(traceback.format_exception(error)))
     except BaseException as second:

@@ -48,7 +48,6 @@ class TaskHandler(Generic[T]):
         queue: A label for metrics, paging and pausing. It gives no threads: those belong to handlers.
         task_name: Stored name of the task type, if not its module and qualified name.
         aliases: Names under which tasks of this type were stored earlier.
-        critical: Whether a failure concerns the whole workflow.
         intensity: Restarts that the pool tolerates before it is suspended; None for the default.
         pinned: Whether each cell keeps a thread of its own. By default it does if `on_actor_start` is
             defined, since what that opens, a connection say, may belong to its thread.
@@ -71,7 +70,6 @@ class TaskHandler(Generic[T]):
     queue: ClassVar[str] = "default"
     task_name: ClassVar[str | None] = None
     aliases: ClassVar[tuple[str, ...]] = ()
-    critical: ClassVar[bool] = True
     intensity: ClassVar[RestartIntensity | None] = None
     pinned: ClassVar[bool | None] = None
     hook_timeout: ClassVar[float] = 30.0

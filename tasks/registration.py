@@ -41,7 +41,6 @@ class HandlerSpec:
     concurrency: int
     queue: str
     aliases: tuple[str, ...]
-    critical: bool
     intensity: RestartIntensity | None
     pinned: bool
     hook_timeout: float
@@ -118,7 +117,6 @@ def _from_class(cls: type[TaskHandler[Any]], make: Callable[[], TaskHandler[Any]
         concurrency=cls.concurrency,
         queue=cls.queue,
         aliases=tuple(cls.aliases),
-        critical=cls.critical,
         intensity=cls.intensity,
         pinned="on_actor_start" in hooks if cls.pinned is None else cls.pinned,
         hook_timeout=cls.hook_timeout,
