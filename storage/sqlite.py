@@ -104,6 +104,9 @@ class SqliteStorage:
                 return writer.write()
         except sqlite3.Error as error:
             raise failure(error, self.path, deciding=writer is not None and writer.deciding) from error
+        except (OverflowError, UnicodeEncodeError) as error:
+            msg = f"these rows cannot be kept, nothing was stored ({self.path}: {error})"
+            raise StorageError(msg) from error
 
     def adopt(self, types: Collection[str], now: int) -> Adoption:
         """Take over from dead incarnations; see `Storage.adopt`.

@@ -15,7 +15,7 @@ import pytest
 from everact.storage import connections
 from everact.storage.protocol import Batch, Claim, Outcome, Selection
 from everact.storage.sqlite import SqliteStorage
-from everact.tasks.errors import StorageFull, StorageUnavailable
+from everact.tasks.errors import StorageError, StorageFull, StorageUnavailable
 from everact.tasks.record import HistoryRow, Record
 from everact.tasks.status import COMPLETED
 
@@ -53,6 +53,10 @@ def outcome(number: int, **fields: Any) -> Outcome:
 
 def records(first: int, last: int) -> list[Record]:
     return [record(number) for number in range(first, last + 1)]
+
+
+def note(number: int) -> HistoryRow:
+    return HistoryRow(number.to_bytes(16, "big"), NOW, "retry")
 
 
 def seqs(storage: SqliteStorage) -> list[int]:
@@ -178,6 +182,18 @@ def test_a_full_storage_refuses_keeps_what_it_has_and_recovers(storage: SqliteSt
         writer.execute(f"PRAGMA max_page_count = {pages + 100}")
     storage.commit(Batch(NOW, outcomes=[outcome(1)], inserts=[record(4, payload=b"x" * 9000)]))
     assert seqs(storage) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("value", [{"due": 2**63}, {"key": "\ud800"}], ids=["number", "text"])
+@pytest.mark.parametrize("beside", [[], [note(1)]], ids=["alone", "in a transaction"])
+def test_a_value_that_no_column_holds_is_refused_whole(
+    storage: SqliteStorage, value: dict[str, Any], beside: list[HistoryRow]
+) -> None:
+    with pytest.raises(StorageError, match="nothing was stored"):
+        storage.commit(Batch(NOW, inserts=[record(1), record(2, **value)], history=beside))
+    assert seqs(storage) == []
+    storage.commit(Batch(NOW, inserts=[record(3)]))
+    assert seqs(storage) == [3]
 
 
 class FailingConnection(sqlite3.Connection):
@@ -323,10 +339,6 @@ def steps(storage: SqliteStorage) -> list[str]:
     with storage._opened().writer() as writer:
         writer.set_trace_callback(lambda sql: words.append(sql.split(None, 1)[0]))
     return words
-
-
-def note(number: int) -> HistoryRow:
-    return HistoryRow(number.to_bytes(16, "big"), NOW, "retry")
 
 
 @pytest.mark.parametrize("count", [1, 2, 100, 256])

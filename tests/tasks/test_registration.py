@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 import msgspec
@@ -417,11 +417,3 @@ def test_a_result_without_annotation_is_any() -> None:
             return 1
 
     assert spec_of(Silent).result_type is Any
-
-
-def test_a_result_type_keeps_what_annotated_adds_out() -> None:
-    class Bounded(TaskHandler[Pay]):
-        def handle(self, task: Pay, ctx: TaskContext) -> Annotated[int, "cents"]:
-            return 1
-
-    assert spec_of(Bounded).result_type is int
