@@ -26,10 +26,11 @@ from everact.storage.protocol import Outcome
 from everact.tasks import status as st
 from everact.tasks.cancellation import CancelReason
 from everact.tasks.context import TaskContext
-from everact.tasks.errors import HookTimeout, ResultError, TaskCancelled, TaskTimeout, UnexpectedCancel
+from everact.tasks.errors import HandlerError, HookTimeout, ResultError, TaskCancelled, TaskTimeout, UnexpectedCancel
 from everact.tasks.events import HookFailed
 from everact.tasks.failure import Verdict, describe, error_name, error_text, judge
 from everact.tasks.record import HistoryRow, TaskError
+from everact.tasks.schedule import FOREVER, MICROSECONDS
 
 if TYPE_CHECKING:
     from everact.actors.handler_actor import HandlerActor
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("everact.handler")
 Step = Callable[[Delivery], Awaitable[Any]]
 HOOK_DELAY_LIMIT = 5.0
-MICROSECONDS = 1_000_000
 
 
 class Attempt:
@@ -102,7 +102,7 @@ class Attempt:
             return None
         if error is not None:
             ctx._buffer = None
-        self._finish(delivery, st.SCHEDULED, due=self._now() + int(delay * MICROSECONDS))
+        self._finish(delivery, st.SCHEDULED, due=self._due(delay))
         await self._cell.discard_instance(self._cell.generation)
         return None
 
@@ -129,7 +129,7 @@ class Attempt:
         if phase == "on_completed":
             return await self._completion_failed(delivery, error)
         if phase == "on_retry":
-            self._finish(delivery, st.SCHEDULED, due=self._now() + int(delivery.delay * MICROSECONDS))
+            self._finish(delivery, st.SCHEDULED, due=self._due(delivery.delay))
             return None
         delivery.hook, delivery.hook_error = phase, error
         self._finish(delivery, st.CANCELLED if isinstance(delivery.error, TaskCancelled) else st.FAILED)
@@ -153,7 +153,8 @@ class Attempt:
 
     async def _handle(self, delivery: Delivery) -> Any:
         if "on_started" in self._spec.hooks and delivery.hook != "on_started":  # else it was abandoned in there
-            await self._hook(delivery, "on_started")
+            if await self._hook(delivery, "on_started") is not None:
+                delivery.ctx._buffer = None  # what a hook that raised had dispatched goes with it
         watch = self._cell.arm(HANDLE, self._spec.timeout, delivery) if self._spec.timeout else None
         delivery.interruptible = self._is_async
         try:
@@ -174,10 +175,16 @@ class Attempt:
         async with AsyncExitStack() as stack:
             for layer in self._node.middleware:
                 around = layer.around_attempt(ctx)
-                if hasattr(around, "__aenter__"):
+                if hasattr(around, "__enter__"):
+                    stack.enter_context(around)
+                elif self._is_async:
                     await stack.enter_async_context(around)
                 else:
-                    stack.enter_context(around)
+                    msg = (
+                        f"middleware {type(layer).__name__} is async, but {self._spec.name} has a sync handle, which "
+                        "runs without an event loop; make it a sync context manager, or handle async"
+                    )
+                    raise HandlerError(msg)
             try:
                 return await handle(ctx.task, ctx) if self._is_async else handle(ctx.task, ctx)
             except BaseException as error:
@@ -228,9 +235,7 @@ class Attempt:
         delivery.hook = name
         watch = cell.arm(name, self._spec.hook_timeout, delivery)
         try:
-            answer = getattr(cell.instance, name)(delivery.ctx, *args)
-            if answer is not None:
-                await answer
+            await cell.answered(getattr(cell.instance, name)(delivery.ctx, *args))
         except BaseException as error:
             if delivery.abandoned:
                 return None
@@ -308,6 +313,9 @@ class Attempt:
         delivery.hook, delivery.hook_error = hook, hook_error
         self._finish(delivery, status)
         return None
+
+    def _due(self, delay: float) -> int:
+        return min(self._now() + int(delay * MICROSECONDS), FOREVER)
 
     def requeue(self, delivery: Delivery) -> None:
         """A shutdown interrupts: QUEUED again, the attempt not counted, nothing dispatched, no hook."""

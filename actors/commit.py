@@ -189,7 +189,7 @@ def settle_cancel(cancel: PlannedCancel, committed: Committed, tickets: Tickets,
     Returns:
         Tickets to route now, so that a cell runs their `on_error`.
     """
-    if cancel.seq in committed.lost:
+    if cancel.seq in (committed.late if cancel.stored is None else committed.lost):
         record = storage.get(cancel.id)
         finished = record is None or record.status >= st.COMPLETED
         cancel.outcome = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -80,8 +81,14 @@ class HandlerActor(SystemActor):
 
     def _put(self, message: Any) -> None:
         self.actor_inbox.put(message)
-        if self.wake():
-            self.pool.rouse(self)
+        try:
+            self._turnstile.pop()
+        except IndexError:
+            return  # a turn is under way, and looks into the mailbox once more before it ends
+        # Taken off the idle list before the turn starts: a turn that had already ended would be at rest again,
+        # and taking it off then would leave a cell that nobody ever wakes.
+        self.pool.rouse(self)
+        self._executor.submit(partial(self._turn, self.generation))
 
     def on_batch(self, messages: list[Any]) -> None:
         """Cells take their messages one by one, in a turn."""
@@ -222,9 +229,7 @@ class HandlerActor(SystemActor):
                 msg = f"the factory of {self.spec.name} made a {type(instance).__name__}, not a TaskHandler"
                 raise HandlerError(msg)
             if "on_actor_start" in self.spec.hooks:
-                answer = instance.on_actor_start()
-                if answer is not None:
-                    await answer
+                await self.answered(instance.on_actor_start())
         except BaseException as error:
             self.uncancel()
             return HookTimeout("on_actor_start", _NO_TASK, self.spec.hook_timeout) if watch.expired else error
@@ -241,15 +246,28 @@ class HandlerActor(SystemActor):
             return
         watch = self.arm("on_actor_stop", self.spec.hook_timeout, None)
         try:
-            answer = instance.on_actor_stop()
-            if answer is not None:
-                await answer
+            await self.answered(instance.on_actor_stop())
         except BaseException as error:
             if self.generation == generation:
                 self.uncancel()
                 logger.warning("on_actor_stop of %s raised", self.actor_urn, exc_info=error)
         finally:
             self.disarm(watch)
+
+    async def answered(self, answer: object) -> None:
+        """Await what a hook returned if it is awaitable; anything else it returned does not matter.
+
+        Raises:
+            HandlerError: It is awaitable, but the handler is sync and has no event loop to await it in.
+        """
+        if not inspect.isawaitable(answer):
+            return
+        if not self.spec.is_async:
+            if inspect.iscoroutine(answer):
+                answer.close()
+            msg = f"a hook of {self.spec.name} returned an awaitable, but its handle is sync; make handle async too"
+            raise HandlerError(msg)
+        await answer
 
     def report_failure(self, error: BaseException) -> None:
         """Ask supervision what to do about a cell that cannot start. The turn must end after this."""

@@ -140,7 +140,8 @@ class BatchWriter:
             self._committed.taken.update(standing.left_out(self._connection, records))
 
     def _lose(self, rows: Iterable[Outcome | CancelRequest | Claim]) -> None:
-        self._committed.lost.update(row.seq for row in rows)
+        for row in rows:
+            (self._committed.late if isinstance(row, CancelRequest) else self._committed.lost).add(row.seq)
 
 
 @contextmanager

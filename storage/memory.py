@@ -80,7 +80,7 @@ class MemoryStorage:
             self._insert(inserts, answer)
         if batch.cancels or batch.requests or batch.claims or batch.history:
             self._rest(batch, answer)
-        if not (answer.lost or answer.taken):
+        if not (answer.lost or answer.taken or answer.late):
             return NOTHING_LOST
         self._answer = Committed()
         return answer
@@ -173,7 +173,7 @@ class MemoryStorage:
     def _request(self, request: CancelRequest, answer: Committed) -> None:
         record = self._rows.get(request.seq)
         if record is None or record.status >= FIRST_TERMINAL:
-            answer.lost.add(request.seq)
+            answer.late.add(request.seq)
             return
         record.cancel_requested = request.reason
         self._note(cancel_requested(request))

@@ -80,12 +80,14 @@ class Committed(msgspec.Struct):
     """What a commit did not do as asked; both are empty in the ordinary case.
 
     Attributes:
-        lost: `seq` of outcomes, cancels, requests and claims whose row did not fit the condition.
+        lost: `seq` of outcomes, cancels and claims whose row did not fit the condition.
+        late: `seq` of cancel requests whose task had ended by then, perhaps in this very batch.
         taken: For each insert left out, by its id: the row that stands in its place (same id, or the
             unfinished task of its type with its key).
     """
 
     lost: set[int] = msgspec.field(default_factory=set)
+    late: set[int] = msgspec.field(default_factory=set)
     taken: dict[bytes, Record] = msgspec.field(default_factory=dict)
 
 

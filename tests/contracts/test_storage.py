@@ -416,7 +416,7 @@ def test_a_cancel_request_is_kept_and_told_in_the_history(storage: Storage) -> N
     insert(storage, record(1, status=RUNNING, attempt=2), record(2))
     storage.commit(Batch(NOW, outcomes=[outcome(2)]))
     wanted = [CancelRequest(task_id(n), n, "too late", NOW + 3) for n in (1, 2, 3)]
-    assert storage.commit(Batch(NOW, requests=wanted)).lost == {2, 3}
+    assert storage.commit(Batch(NOW, requests=wanted)).late == {2, 3}
     assert storage.get(task_id(1)) == record(1, status=RUNNING, attempt=2, cancel_requested="too late")
     asked = HistoryRow(task_id(1), NOW + 3, "cancel_requested", 0, "too late")
     assert [storage.history(task_id(n)) for n in (1, 2)] == [[asked], []]
