@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import io
+import math
+import pickle
 from collections.abc import Mapping
 from typing import Any, Protocol
 from uuid import UUID
@@ -83,7 +86,7 @@ class JsonCodec:
         self._name = spec.name
         self._limit = limit
         self._model = spec.task_type if _is_pydantic(spec.task_type) else None
-        self._encode = _pydantic_bytes if self._model else msgspec.json.Encoder(order="deterministic").encode
+        self._encode = _pydantic_bytes if self._model else msgspec.json.Encoder().encode
         self._decode = self._model.model_validate_json if self._model else _decoder(spec).decode  # type: ignore[attr-defined]
         self._encode_result = msgspec.json.Encoder(enc_hook=_encode_model).encode
         self._decode_result = _result_decoder(spec.result_type)
@@ -92,6 +95,8 @@ class JsonCodec:
         """See `TaskCodec.encode`."""
         try:
             payload: bytes = self._encode(task)
+            if b"null" in payload and not self._model:
+                _refuse_nan(msgspec.to_builtins(task, builtin_types=(bytes,)))
         except Exception as error:
             msg = (
                 f"task {self._name} cannot be encoded as JSON: {error}; use plain data, "
@@ -116,6 +121,8 @@ class JsonCodec:
             return None
         try:
             encoded = self._encode_result(result)
+            if b"null" in encoded:
+                _refuse_nan(msgspec.to_builtins(result, enc_hook=_encode_model))
         except Exception as error:
             raise ResultError(_bad_result(self._name, task_id, str(error))) from error
         if len(encoded) > self._limit:
@@ -128,7 +135,7 @@ class JsonCodec:
             return None
         try:
             return self._decode_result(result)
-        except msgspec.ValidationError:
+        except ValueError:  # msgspec's and pydantic's alike
             return msgspec.json.decode(result)
 
 
@@ -143,6 +150,7 @@ class PickleCodec:
             )
             raise HandlerError(msg)
         self._name = spec.name
+        self._names = (spec.name, *spec.aliases)
         self._keys = dict(keys)
         self._limit = limit
         self._task_type = spec.task_type
@@ -151,7 +159,9 @@ class PickleCodec:
     def encode(self, task: Any, task_id: bytes) -> bytes:
         """See `TaskCodec.encode`."""
         try:
-            body: bytes = cloudpickle.dumps(task)
+            file = io.BytesIO()
+            _Pickler(file, self._task_type).dump(task)
+            body = file.getvalue()
         except Exception as error:
             msg = f"task {self._name} cannot be pickled: {error}"
             raise PayloadError(msg) from error
@@ -162,7 +172,7 @@ class PickleCodec:
     def decode(self, payload: bytes, task_id: bytes, key_id: str | None) -> Any:
         """See `TaskCodec.decode`."""
         try:
-            task = cloudpickle.loads(self._verified(payload, task_id, key_id, b"task"))
+            task = _Unpickler(self._verified(payload, task_id, key_id, b"task"), self._task_type).load()
         except PayloadError:
             raise
         except Exception as error:
@@ -197,9 +207,11 @@ class PickleCodec:
         key_id, _, signed = result.partition(b"\0")
         return cloudpickle.loads(self._verified(signed, task_id, key_id.decode("ascii", "replace"), b"result"))
 
-    def _sign(self, body: bytes, task_id: bytes, purpose: bytes, key_id: str | None = None) -> bytes:
+    def _sign(
+        self, body: bytes, task_id: bytes, purpose: bytes, key_id: str | None = None, name: str | None = None
+    ) -> bytes:
         key_id = key_id or self.key_id or ""
-        header = (purpose, task_id, self._name.encode(), b"cloudpickle", str(PAYLOAD_VERSION).encode(), key_id.encode())
+        header = (purpose, task_id, (name or self._name).encode(), b"cloudpickle", str(PAYLOAD_VERSION).encode(), key_id.encode())
         # Length-prefixed, so that no byte can move from one field to the next under the same signature.
         message = b"".join(len(part).to_bytes(4, "big") + part for part in (*header, body))
         return hmac.digest(self._keys[key_id], message, hashlib.sha256)
@@ -211,7 +223,9 @@ class PickleCodec:
             )
             raise PayloadError(msg)
         mac, body = signed[:MAC_BYTES], signed[MAC_BYTES:]
-        if not hmac.compare_digest(mac, self._sign(body, task_id, purpose, key_id)):
+        # Tasks stored under an earlier name of the type were signed with that.
+        signatures = [self._sign(body, task_id, purpose, key_id, name) for name in self._names]
+        if not any(hmac.compare_digest(mac, signature) for signature in signatures):
             msg = f"the signature of a payload of task {self._name} ({UUID(bytes=task_id)}) does not hold; nothing was decoded"
             raise PayloadError(msg)
         return body
@@ -222,7 +236,39 @@ def _is_pydantic(task_type: type) -> bool:
 
 
 def _pydantic_bytes(task: Any) -> bytes:
-    return bytes(task.model_dump_json().encode())
+    return bytes(task.model_dump_json(round_trip=True, by_alias=True).encode())
+
+
+def _refuse_nan(value: Any) -> None:
+    """JSON has no NaN and no infinity: msgspec writes null, which some annotations would take back as None."""
+    if isinstance(value, float) and not math.isfinite(value):
+        msg = f"{value} has no JSON form"
+        raise ValueError(msg)
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            _refuse_nan(item)
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # untyped
+    """Pickles the task class by a token: of a class in `__main__` cloudpickle would store a copy."""
+
+    def __init__(self, file: io.BytesIO, task_type: type) -> None:
+        super().__init__(file)
+        self._task_type = task_type
+
+    def persistent_id(self, value: Any) -> str | None:
+        return "task type" if value is self._task_type else None
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, body: bytes, task_type: type) -> None:
+        super().__init__(io.BytesIO(body))
+        self._task_type = task_type
+
+    def persistent_load(self, token: Any) -> Any:  # noqa: ARG002 - there is only one
+        return self._task_type
 
 
 def _encode_model(value: Any) -> Any:

@@ -33,8 +33,9 @@ class Backoff:
 
     def __post_init__(self) -> None:
         numbers = (self.least, self.most, self.factor, self.jitter)
-        if not all(map(math.isfinite, numbers)) or self.least < 0 or self.most < self.least or self.factor < 1:
-            msg = f"{self!r} has no meaning; 0 <= least <= most and factor >= 1 must hold"
+        finite = all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
+        if not (finite and 0 <= self.least <= self.most and self.factor >= 1 and self.jitter >= 0):
+            msg = f"{self!r} has no meaning; 0 <= least <= most and factor >= 1 and jitter >= 0 must hold"
             raise ConfigurationError(msg)
 
     def delay(self, restarts: int, random: float) -> float:
@@ -47,5 +48,5 @@ class Backoff:
         try:
             grown = self.least * self.factor**restarts * (1 + self.jitter * random)
         except OverflowError:
-            return float(self.most)
+            return float(self.most if self.least else 0)
         return float(min(self.most, grown))

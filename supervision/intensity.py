@@ -33,7 +33,9 @@ class Intensity:
     within: float = 60.0
 
     def __post_init__(self) -> None:
-        if self.restarts < 0 or not (math.isfinite(self.within) and self.within > 0):
+        counts = type(self.restarts) is int and self.restarts >= 0
+        window = isinstance(self.within, int | float) and math.isfinite(self.within) and self.within > 0
+        if not (counts and window):
             msg = (
                 f"Intensity({self.restarts!r}, within={self.within!r}) has no meaning; use e.g. Intensity(3, within=60)"
             )

@@ -77,12 +77,15 @@ class CancellationToken:
         False
     """
 
-    __slots__ = ("_callbacks", "_gate", "_reason", "_runtime")
+    __slots__ = ("_callbacks", "_first", "_gates", "_promotion", "_reason", "_runtime")
 
     def __init__(self, runtime: TokenRuntime | None = None) -> None:
         self._runtime = runtime
         self._reason: CancelReason | None = None
-        self._gate: Gate | None = None
+        self._gates: list[Gate] = []
+        # One token each: for the first reason, and for USER in the place of SHUTDOWN. list.pop is one step.
+        self._first = [None]
+        self._promotion = [None]
         self._callbacks: list[Callable[[], object]] | None = None
 
     @property
@@ -112,12 +115,12 @@ class CancellationToken:
             True if it was asked to stop, False if the time has passed.
         """
         if self._reason is None and self._runtime is not None:
-            if self._gate is None:
-                self._gate = self._runtime.gate()
-            # Asked again after the gate is in its place: _fire sets the reason first and opens the gate it
+            gate = self._runtime.gate()
+            self._gates.append(gate)
+            # Asked again after the gate is in its place: _fire sets the reason first and opens the gates it
             # then sees, so whichever comes second notices the other.
             if self._reason is None:
-                self._gate.wait(seconds)
+                gate.wait(seconds)
         return self._reason is not None
 
     def on_cancel(self, fn: Callable[[], object]) -> None:
@@ -133,11 +136,15 @@ class CancellationToken:
 
     def _fire(self, reason: CancelReason) -> bool:
         """Fire; returns whether this reason now stands. Called by the engine only."""
-        if not outranks(reason, self._reason):
-            return False
+        try:
+            self._first.pop()
+        except IndexError:
+            if self._reason is None or not outranks(reason, self._reason) or not self._promotion:
+                return False
+            self._promotion.clear()
         self._reason = reason
-        if self._gate is not None:
-            self._gate.open()
+        for gate in self._gates:
+            gate.open()
         self._run_callbacks()
         return True
 

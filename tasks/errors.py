@@ -34,7 +34,7 @@ A message says what failed, which task or handler it was, and what to do about i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -42,6 +42,17 @@ if TYPE_CHECKING:
 
 class EverActError(Exception):
     """Root of the tree; catch it to catch whatever everact itself raises."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By message and attributes: the arguments of most of these classes are facts, not the message.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(kind: type[EverActError], arguments: tuple[object, ...], facts: dict[str, object]) -> EverActError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    error.__dict__.update(facts)
+    return error
 
 
 class CancelRequested(BaseException):
@@ -83,6 +94,7 @@ class BlockingCallError(EverActError):
 
     def __init__(self, call: str, thread: str) -> None:
         self.call = call
+        self.thread = thread
         super().__init__(
             f"{call}() blocks, and was called on everact's {thread} thread; use the async form "
             f"({call}_async(), or `await handle`) in async handlers"
@@ -172,6 +184,7 @@ class HookTimeout(EverActError, TimeoutError):
     def __init__(self, hook: str, task_id: UUID, seconds: float) -> None:
         self.hook = hook
         self.task_id = task_id
+        self.seconds = seconds
         super().__init__(
             f"{hook} of task {task_id} ran longer than its hook_timeout of {seconds:g} s; "
             "move long work into a task of its own"

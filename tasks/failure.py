@@ -98,7 +98,7 @@ def describe(
         hook_error: What that raised.
     """
     # Of a cancel the user's reason is kept; the rest of its message says what the status says already.
-    text = (error.reason if isinstance(error, TaskCancelled) else error_text(error))[: limit // TEXT_SHARE]
+    text = (storable(error.reason) if isinstance(error, TaskCancelled) else error_text(error))[: limit // TEXT_SHARE]
     try:
         trace = storable("".join(traceback.format_exception(error)))
     except BaseException as second:
@@ -109,5 +109,5 @@ def describe(
         text=text,
         traceback=trace if len(trace) <= room else "..." + trace[-room + 3 :],
         hook=hook,
-        hook_error=f"{error_name(hook_error)}: {error_text(hook_error)[: limit // TEXT_SHARE]}" if hook_error else None,
+        hook_error=f"{error_name(hook_error)}: {error_text(hook_error)[: limit // TEXT_SHARE]}" if hook_error is not None else None,
     )

@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeGuard, TypeVar, get_args, get_origin, get_type_hints
 
 from everact.tasks.errors import HandlerError
 from everact.tasks.handler import HOOKS, Binding, RestartIntensity, TaskHandler
@@ -57,15 +57,15 @@ def specify(handlers: Iterable[object]) -> list[HandlerSpec]:
     owners: dict[str, HandlerSpec] = {}
     types: dict[type, HandlerSpec] = {}
     for spec in specs:
+        if spec.task_type in types:
+            msg = f"two handlers are registered for {spec.task_type.__qualname__}; one task type has one handler"
+            raise HandlerError(msg)
+        types[spec.task_type] = spec
         for name in (spec.name, *spec.aliases):
             if name in owners:
                 msg = f"two handlers are for the stored name {name!r}; give one of them another task_name or alias"
                 raise HandlerError(msg)
             owners[name] = spec
-        if spec.task_type in types:
-            msg = f"two handlers are registered for {spec.task_type.__qualname__}; one task type has one handler"
-            raise HandlerError(msg)
-        types[spec.task_type] = spec
     return specs
 
 
@@ -141,11 +141,14 @@ def _check_attributes(cls: type[TaskHandler[Any]]) -> None:
     check("task_name", "a non-empty string, or None", valid=named)
     aliases = isinstance(cls.aliases, tuple | list) and all(isinstance(a, str) and a for a in cls.aliases)
     check("aliases", "a tuple of names", valid=aliases)
+    check("pinned", "True, False or None", valid=cls.pinned is None or isinstance(cls.pinned, bool))
+    budget = cls.intensity is None or (hasattr(cls.intensity, "restarts") and hasattr(cls.intensity, "within"))
+    check("intensity", "an Intensity(...), or None", valid=budget)
     check("codec", f"one of {CODECS}", valid=cls.codec in CODECS)
 
 
 def _positive(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value) and value > 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
 
 
 def _check_signatures(cls: type[TaskHandler[Any]], hooks: frozenset[str], *, is_async: bool) -> None:
@@ -166,22 +169,35 @@ def _check_signatures(cls: type[TaskHandler[Any]], hooks: frozenset[str], *, is_
 def _hints(cls: type[TaskHandler[Any]]) -> dict[str, Any]:
     try:
         return get_type_hints(cls.handle)
-    except (NameError, TypeError):
-        # Annotations that exist for type checkers only. Whether the task type is among them is seen by the caller.
-        return {}
+    except Exception:
+        # Some are for type checkers only, or prose. Whether the task type is among them is seen by the caller.
+        return {name: hint for name in cls.handle.__annotations__ if (hint := _hint(cls.handle, name)) is not None}
+
+
+def _hint(function: Callable[..., Any], name: str) -> Any:
+    """One annotation resolved, or None: get_type_hints gives up on all of them for one that it cannot read."""
+    alone = type("alone", (), {"__annotations__": {name: function.__annotations__[name]}})
+    try:
+        return get_type_hints(alone, globalns=getattr(function, "__globals__", {}))[name]
+    except Exception:
+        return None
 
 
 def _task_type(cls: type[TaskHandler[Any]]) -> type:
     found = _type_argument(cls, {})
-    if not isinstance(found, type):
+    if not _is_class(found):
         found = _hints(cls).get("task")
-    if not isinstance(found, type):
+    if not _is_class(found):
         msg = (
             f"{cls.__qualname__} does not say which task it handles; write class {cls.__name__}(TaskHandler[MyTask]), "
             "or annotate handle(self, task: MyTask, ctx) with a class that can be resolved at run time"
         )
         raise HandlerError(msg)
     return found
+
+
+def _is_class(found: object) -> TypeGuard[type]:
+    return isinstance(found, type) and found is not Any  # Any has been a class since 3.11
 
 
 def _type_argument(cls: type, bound: dict[Any, Any]) -> Any:

@@ -46,16 +46,19 @@ class Retry:
     when: Callable[[BaseException], bool | None] | None = None
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
+        if type(self.attempts) is not int or self.attempts < 1:
             _refuse("attempts", self.attempts, "at least 1 (1 means no retry)")
         for name, least in (("delay", 0.0), ("factor", 1.0), ("max_delay", 0.0), ("jitter", 0.0)):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= least):
+            if not (isinstance(value, int | float) and math.isfinite(value) and value >= least):
                 _refuse(name, value, f"a number of at least {least:g}")
         for name in ("on", "never"):
-            for error in getattr(self, name):
-                if not (isinstance(error, type) and issubclass(error, BaseException)):
-                    _refuse(name, error, "a tuple of exception classes")
+            errors = getattr(self, name)
+            classes = isinstance(errors, tuple) and all(isinstance(e, type) and issubclass(e, BaseException) for e in errors)
+            if not classes:
+                _refuse(name, errors, "a tuple of exception classes")
+        if self.when is not None and not callable(self.when):
+            _refuse("when", self.when, "a function of the error, or None")
 
     def covers(self, error: BaseException, verdict: bool | None = None) -> bool:
         """Whether this error is one to retry, attempts left or not.
@@ -82,7 +85,7 @@ class Retry:
         try:
             delay = self.delay * self.factor ** (attempt - 1) * (1 + self.jitter * random)
         except OverflowError:
-            return float(self.max_delay)
+            return float(self.max_delay if self.delay else 0)
         return float(min(self.max_delay, delay))
 
     def decide(self, attempt: int, error: BaseException, *, random: float, verdict: bool | None = None) -> float | None:

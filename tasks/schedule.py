@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 MICROSECONDS = 1_000_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FOREVER = 253_402_300_799 * MICROSECONDS
 """The last second of the year 9999; what is due later than that is refused."""
 
@@ -48,7 +49,7 @@ def _instant(at: datetime) -> int:
     if at.tzinfo is None or at.utcoffset() is None:
         msg = f"at={at!r} has no timezone; write datetime(..., tzinfo=timezone.utc), or use zoneinfo"
         raise ValueError(msg)
-    return int(at.timestamp() * MICROSECONDS)
+    return (at - EPOCH) // timedelta(microseconds=1)
 
 
 def _microseconds(delay: float | timedelta | None) -> int:
@@ -57,7 +58,7 @@ def _microseconds(delay: float | timedelta | None) -> int:
     if isinstance(delay, bool) or not isinstance(delay, int | float):
         msg = f"delay must be seconds or a timedelta, not {type(delay).__name__}"
         raise TypeError(msg)
-    if not math.isfinite(delay):
+    if isinstance(delay, float) and not math.isfinite(delay):
         msg = f"delay={delay!r} is not a finite number of seconds"
         raise ValueError(msg)
-    return int(delay * MICROSECONDS)
+    return round(delay * MICROSECONDS) if abs(delay) < FOREVER else (FOREVER + 1 if delay > 0 else 0)

@@ -40,9 +40,9 @@ class TaskFunction(Generic[P, R]):
     def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
         functools.update_wrapper(self, function)
         self.function = function
-        fields, context_name = _fields(function)
-        self.task: Callable[P, FunctionTask[R]] = cast("Any", _task_class(function, fields))
-        self.handler = _handler_class(function, cast("type", self.task), context_name, options)
+        fields, keywords, contexts = _fields(function)
+        self.task: Callable[P, FunctionTask[R]] = cast("Any", _task_class(function, fields, keywords))
+        self.handler = _handler_class(function, cast("type", self.task), contexts, options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> R:
         """Call the function itself, here and now; nothing is dispatched."""
@@ -142,15 +142,16 @@ def _checked(fn: object) -> Callable[..., Any]:
     return fn
 
 
-def _fields(function: Callable[..., Any]) -> tuple[list[Any], str | None]:
-    """The task's fields as `msgspec.defstruct` takes them, and the name of the context parameter."""
+def _fields(function: Callable[..., Any]) -> tuple[list[Any], list[Any], list[str]]:
+    """The task's fields as `msgspec.defstruct` takes them, the keyword-only ones apart, and the context's names."""
     try:
-        hints = get_type_hints(function)
-    except NameError as error:
+        hints = get_type_hints(function, include_extras=True)
+    except Exception as error:
         msg = f"the annotations of {function.__qualname__} cannot be resolved ({error}); define them at module level"
         raise HandlerError(msg) from error
     fields: list[Any] = []
-    context_name = None
+    keywords: list[Any] = []
+    contexts: list[str] = []
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             msg = f"{function.__qualname__} has the parameter {parameter}; a task's fields must be ordinary parameters"
@@ -159,18 +160,20 @@ def _fields(function: Callable[..., Any]) -> tuple[list[Any], str | None]:
             msg = f"parameter {parameter.name!r} of {function.__qualname__} needs an annotation: it is a field"
             raise HandlerError(msg)
         hint = hints[parameter.name]
+        default = () if parameter.default is parameter.empty else (parameter.default,)
         if hint is TaskContext:
-            context_name = parameter.name
-        elif parameter.default is parameter.empty:
-            fields.append((parameter.name, hint))
+            contexts.append(parameter.name)
         else:
-            fields.append((parameter.name, hint, parameter.default))
-    return fields, context_name
+            (keywords if parameter.kind is parameter.KEYWORD_ONLY else fields).append((parameter.name, hint, *default))
+    return fields, keywords, contexts
 
 
-def _task_class(function: Callable[..., Any], fields: list[Any]) -> type:
+def _task_class(function: Callable[..., Any], fields: list[Any], keywords: list[Any]) -> type:
+    name, module = function.__name__, function.__module__
     try:
-        made = msgspec.defstruct(function.__name__, fields, frozen=True, module=function.__module__)
+        made = msgspec.defstruct(name, fields, frozen=True, module=module)
+        if keywords:
+            made = msgspec.defstruct(name, keywords, bases=(made,), kw_only=True, frozen=True, module=module)
     except TypeError as error:
         msg = f"@task cannot make a task class of {function.__qualname__}: {error}"
         raise HandlerError(msg) from error
@@ -179,14 +182,14 @@ def _task_class(function: Callable[..., Any], fields: list[Any]) -> type:
 
 
 def _handler_class(
-    function: Callable[..., Any], task_type: type, context_name: str | None, options: dict[str, Any]
+    function: Callable[..., Any], task_type: type, contexts: list[str], options: dict[str, Any]
 ) -> type[TaskHandler[Any]]:
     names = task_type.__struct_fields__  # type: ignore[attr-defined]
 
     def arguments(task: Any, ctx: TaskContext) -> dict[str, Any]:
         values = {name: getattr(task, name) for name in names}
-        if context_name is not None:
-            values[context_name] = ctx
+        for name in contexts:
+            values[name] = ctx
         return values
 
     if inspect.iscoroutinefunction(function):
@@ -199,8 +202,9 @@ def _handler_class(
         def handle(_self: object, task: Any, ctx: TaskContext) -> Any:  # type: ignore[misc]
             return function(**arguments(task, ctx))
 
-    handle.__annotations__ = {"task": task_type, "return": get_type_hints(function).get("return", Any)}
+    hints = get_type_hints(function, include_extras=True)
+    handle.__annotations__ = {"task": task_type, "return": hints.get("return", Any)}
     attributes = {key: value for key, value in options.items() if key != "name"}
-    attributes |= {"handle": handle, "task_name": options.get("name") or type_name(function)}
+    attributes |= {"handle": handle, "task_name": options["name"] if "name" in options else type_name(function)}
     attributes |= {"__module__": function.__module__, "__doc__": function.__doc__}
     return type(f"{function.__name__}_handler", (TaskHandler,), attributes)

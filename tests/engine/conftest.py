@@ -21,7 +21,7 @@ from everact.storage.sqlite import SqliteStorage
 from everact.tasks.errors import StorageUnavailable
 from everact.tasks.record import HistoryRow, Record
 
-WAIT = 20.0
+WAIT = 10.0
 """Seconds after which a test that waits for something gives up; no test is meant to take this long."""
 BRIEF = 0.05
 """Seconds of a deadline that is itself the subject of a test."""

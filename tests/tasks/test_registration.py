@@ -145,7 +145,7 @@ def test_an_undecorated_function_is_refused_with_the_decorator_as_remedy(functio
 
 
 @pytest.mark.parametrize(
-    "thing", [Pay, Pay(1), "PayHandler", None, 7, [PayHandler], ship.task, functools.partial(undecorated)], ids=repr
+    "thing", [Pay, Pay(1), "PayHandler", None, 7, [PayHandler], ship.task, functools.partial(undecorated)], ids=range(8)
 )
 def test_anything_else_is_refused_with_all_that_may_be_passed(thing: Any) -> None:
     assert refusal_of(thing) == (
@@ -379,11 +379,19 @@ def anything(self: object, task: Any, ctx: TaskContext) -> None: ...
 def union(self: object, task: Pay | Bill, ctx: TaskContext) -> None: ...
 def alias(self: object, task: dict[str, int], ctx: TaskContext) -> None: ...
 def unresolvable(self: object, task: "NotAtRunTime", ctx: TaskContext) -> None: ...
+def prose(self: object, task: Any, ctx: TaskContext) -> None: ...
+
+
+prose.__annotations__["task"] = "the order to pay"
+
+
 def no_attribute(self: object, task: "msgspec.Missing", ctx: TaskContext) -> None: ...  # type: ignore[name-defined]
 
 
 @pytest.mark.parametrize(
-    "handle", [unannotated, anything, union, alias, unresolvable, no_attribute], ids=lambda handle: handle.__name__
+    "handle",
+    [unannotated, anything, union, alias, unresolvable, no_attribute, prose],
+    ids=lambda handle: handle.__name__,
 )
 def test_a_task_type_that_cannot_be_found_is_refused_with_both_ways_to_say_it(handle: Any) -> None:
     untyped = type("Untyped", (TaskHandler,), {"handle": handle})

@@ -185,7 +185,7 @@ def test_an_async_function_has_an_async_handler() -> None:
     ("function", "made", "expected"),
     [
         (with_context, with_context.task(1), (1, CTX)),
-        (with_context_last, with_context_last.task(1), (1, "b", CTX)),
+        (with_context_last, with_context_last.task(1), (1, "b", CTX)),  # type: ignore[call-arg]
         (with_context_between, with_context_between.task(1, b=2), (1, 2, CTX)),  # type: ignore[call-arg]
     ],
     ids=["first", "last", "between"],
@@ -287,7 +287,7 @@ class Callable_:  # noqa: N801 - a class with __call__
     def __call__(self, a: int) -> None: ...
 
 
-@pytest.mark.parametrize("thing", [Callable_, Callable_(), add, None, 7, "add", len, TaskHandler], ids=repr)
+@pytest.mark.parametrize("thing", [Callable_, Callable_(), add, None, 7, "add", len, TaskHandler], ids=range(8))
 def test_what_is_no_plain_function_is_refused(thing: Any) -> None:
     decorate: Any = task
     with pytest.raises(HandlerError) as refusal:
