@@ -202,9 +202,7 @@ class Inspection:
         """
         engine = self._running()
         access.refuse_on_own_threads(engine, "wait_idle")
-        if access.here(engine) is not None:
-            msg = "wait_idle() inside a handler waits for that handler itself; wait for the tasks you need instead"
-            raise WouldDeadlock(msg)
+        _refuse_inside_a_handler(engine)
         waiter = Waiter(engine.node.runtime.gate)
         engine.node.journal.submit(AwaitIdle(waiter))
         if not waiter.wait(ALL if timeout is None else timeout):
@@ -213,6 +211,7 @@ class Inspection:
     async def wait_idle_async(self, timeout: float | None = None) -> None:
         """As `wait_idle`, awaited."""
         engine = self._running()
+        _refuse_inside_a_handler(engine)
         waiter = LoopWaiter()
         engine.node.journal.submit(AwaitIdle(waiter))
         if not await waiter.wait(ALL if timeout is None else timeout):
@@ -279,6 +278,12 @@ def _ticket_status(ticket: Ticket) -> int:
     if ticket.state is STARTED:
         return st.RUNNING
     return st.QUEUED if ticket.record.status == st.RUNNING else ticket.record.status
+
+
+def _refuse_inside_a_handler(engine: Engine) -> None:
+    if access.here(engine) is not None:
+        msg = "wait_idle() inside a handler waits for that handler itself; wait for the tasks you need instead"
+        raise WouldDeadlock(msg)
 
 
 def _busy_message(engine: Engine, timeout: float | None) -> str:

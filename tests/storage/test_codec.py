@@ -106,6 +106,16 @@ class Aliased(pydantic.BaseModel):
     order_id: int = pydantic.Field(alias="orderId")
 
 
+class AliasedBothWays(pydantic.BaseModel):
+    read: int = pydantic.Field(0, validation_alias="readAs")
+    written: int = pydantic.Field(0, serialization_alias="writtenAs")
+    chosen: int = pydantic.Field(0, validation_alias=pydantic.AliasChoices("one", "other"))
+
+
+class Measured(pydantic.BaseModel):
+    value: float | None = None
+
+
 class Derived(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid")
 
@@ -261,6 +271,13 @@ def test_a_pydantic_model_whose_fields_have_aliases_survives() -> None:
     assert through(codec(Aliased), Aliased(orderId=7)) == Aliased(orderId=7)
 
 
+def test_a_pydantic_model_read_and_written_under_different_names_survives() -> None:
+    """Otherwise a field's default takes the place of its value, and nobody is told."""
+    sent = AliasedBothWays(readAs=1, written=2, one=3)
+    assert (sent.read, sent.written, sent.chosen) == (1, 2, 3)
+    assert through(codec(AliasedBothWays), sent) == sent
+
+
 def test_a_pydantic_model_with_computed_fields_survives() -> None:
     assert through(codec(Derived), Derived(net=7)) == Derived(net=7)
 
@@ -370,6 +387,12 @@ def test_what_does_not_survive_encoding_is_a_payload_error_that_names_the_type(s
 def test_a_pydantic_model_that_cannot_be_stored_is_a_payload_error(text: str) -> None:
     with pytest.raises(PayloadError, match="PydanticAddress"):
         codec(PydanticAddress).encode(PydanticAddress(street=text), ID)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf], ids=str)
+def test_a_pydantic_model_with_what_json_has_no_number_for_is_a_payload_error(value: float) -> None:
+    with pytest.raises(PayloadError, match="Measured"):
+        through(codec(Measured), Measured(value=value))
 
 
 def test_a_pydantic_model_made_without_validation_is_a_payload_error() -> None:

@@ -21,15 +21,16 @@ ROUNDS = 300
 class ReportingGate:
     """A real gate that says of everybody that has come to it."""
 
-    def __init__(self, arrivals: threading.Semaphore) -> None:
+    def __init__(self, machine: "Machine") -> None:
         self._gate = ThreadRuntime().gate()
-        self._arrivals = arrivals
+        self._machine = machine
 
     def wait(self, timeout: float | None = None) -> bool:
-        self._arrivals.release()
+        self._machine.arrivals.release()
         return self._gate.wait(timeout)
 
     def open(self) -> None:
+        self._machine.opened += 1
         self._gate.open()
 
 
@@ -37,11 +38,12 @@ class Machine:
     """The runtime of a token: real gates, and a callback thread that is the caller's own."""
 
     def __init__(self) -> None:
-        self._arrivals = threading.Semaphore(0)
+        self.arrivals = threading.Semaphore(0)
         self.called_back = 0
+        self.opened = 0
 
     def gate(self) -> Gate:
-        return ReportingGate(self._arrivals)
+        return ReportingGate(self)
 
     def call_back(self, fn: Callable[[], object]) -> None:
         self.called_back += 1
@@ -49,7 +51,7 @@ class Machine:
 
     def somebody_waits(self, patience: float = PATIENCE) -> bool:
         """Whether one more thread has come to a gate since the last call."""
-        return self._arrivals.acquire(timeout=patience)
+        return self.arrivals.acquire(timeout=patience)
 
 
 @pytest.fixture
@@ -98,6 +100,31 @@ def test_except_exception_in_a_handler_does_not_swallow_the_request() -> None:
             pass
 
 
+@pytest.mark.parametrize("other", [USER, WORKFLOW])
+def test_of_two_reasons_at_the_same_moment_exactly_one_stands(other: CancelReason) -> None:
+    """A cancel by the journal and a timeout by the timer come from two threads, and both believe the answer."""
+    interposed: list[tuple[threading.Thread, list[Any]]] = []
+
+    class Interrupted(CancellationToken):
+        """Lets another thread fire when this one has decided that its reason stands, and before it says so."""
+
+        @property
+        def _reason(self) -> CancelReason | None:
+            return self.__dict__.get("reason")
+
+        @_reason.setter
+        def _reason(self, reason: CancelReason | None) -> None:
+            if reason is not None and not interposed:
+                interposed.append(in_thread(lambda: self._fire(other)))
+                interposed[0][0].join(0.2)  # it may have to wait for us, if there is a lock
+            self.__dict__["reason"] = reason
+
+    token = Interrupted(Machine())
+    assert token._fire(TIMEOUT)
+    thread, answers = interposed[0]
+    thread.join(PATIENCE)
+    assert answers == [False]
+    assert token.reason is TIMEOUT
 
 
 # Waiting
@@ -138,6 +165,13 @@ def test_a_wait_is_not_missed_by_a_firing_that_comes_while_its_gate_is_made() ->
     assert answers == [True]
 
 
+def test_waits_that_are_over_leave_nothing_behind(machine: Machine) -> None:
+    """A handler may poll with short waits for days; firing then opens no gates of long ago."""
+    token = CancellationToken(machine)
+    for _ in range(100):
+        token.wait(0)
+    token._fire(USER)
+    assert machine.opened <= 1
 
 
 def test_all_threads_that_wait_on_one_token_are_woken(machine: Machine) -> None:
@@ -162,7 +196,7 @@ def test_two_threads_that_come_to_wait_at_the_same_moment_are_both_woken() -> No
             if self.made == 1:
                 others.append(in_thread(lambda: token.wait(PATIENCE * 6)))
                 if self.somebody_waits(0.2):  # it may have to wait for us, if there is a lock
-                    self._arrivals.release()
+                    self.arrivals.release()
             return super().gate()
 
     others: list[tuple[threading.Thread, list[Any]]] = []

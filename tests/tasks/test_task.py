@@ -308,6 +308,10 @@ def test_options_that_only_classes_have_are_refused_with_the_class_as_remedy(opt
     )
 
 
+def test_a_name_of_none_means_the_usual_name() -> None:
+    assert task(name=None)(add.function).handler.task_name == f"{__name__}.add"
+
+
 @pytest.mark.parametrize(
     ("option", "value", "attribute"),
     [
