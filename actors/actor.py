@@ -99,8 +99,7 @@ class ThreadActor(SystemActor):
             batch = []
             try:
                 batch.append(inbox.get(timeout=self.wait_seconds()))
-                for _ in range(min(inbox.qsize(), DRAIN_LIMIT)):
-                    batch.append(inbox.get())
+                batch += [inbox.get() for _ in range(min(inbox.qsize(), DRAIN_LIMIT))]
             except Empty:
                 pass  # time for what is due without a message
             if self._stopping and _STOP in batch:

@@ -16,7 +16,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from everact.actors.messages import AttemptFailed, FinishDelivery
@@ -152,9 +152,9 @@ class Attempt:
     # -- handle --------------------------------------------------------------------------------------------
 
     async def _handle(self, delivery: Delivery) -> Any:
-        if "on_started" in self._spec.hooks and delivery.hook != "on_started":  # else it was abandoned in there
-            if await self._hook(delivery, "on_started") is not None:
-                delivery.ctx._buffer = None  # what a hook that raised had dispatched goes with it
+        # Not again if it was left behind in there.
+        if delivery.hook != "on_started" and await self._hook(delivery, "on_started") is not None:
+            delivery.ctx._buffer = None  # what a hook that raised had dispatched goes with it
         watch = self._cell.arm(HANDLE, self._spec.timeout, delivery) if self._spec.timeout else None
         delivery.interruptible = self._is_async
         try:
@@ -332,7 +332,7 @@ class Attempt:
         ctx._over = True
         record = delivery.ticket.record
         counted = delivery.counted and status != st.QUEUED
-        follow_ups: Sequence[Any] = ctx._buffer or ()
+        follow_ups = cast("Sequence[Ticket]", ctx._buffer or ())
         outcome = Outcome(
             id=record.id,
             seq=record.seq,

@@ -36,12 +36,16 @@ class Dispatcher:
         self._runtime = runtime
         self.pools: dict[type, Pool] = {pool.spec.task_type: pool for pool in pools}
         self.named: dict[str, Pool] = {name: pool for pool in pools for name in (pool.spec.name, *pool.spec.aliases)}
-        self.call_back = call_back
+        self._call_back = call_back
         self.system: Any = None
 
     def gate(self) -> Gate:
         """See `TokenRuntime.gate`."""
         return self._runtime.gate()
+
+    def call_back(self, fn: Callable[[], object], /) -> None:
+        """See `TokenRuntime.call_back`."""
+        self._call_back(fn)
 
     def prepare(self, task: object, options: Mapping[str, Any], parent: Record | None) -> Ticket:
         """Encode and check a task.

@@ -197,7 +197,7 @@ class HandlerActor(SystemActor):
         return False
 
     def _own_error(self, generation: int, error: BaseException) -> None:
-        logger.exception("everact's own code failed in %s; please report this", self.actor_urn)
+        logger.error("everact's own code failed in %s; please report this", self.actor_urn)
         if self.generation != generation:
             return
         delivery, self.current, self.watch, self.instance = self.current, None, None, None

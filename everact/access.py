@@ -78,7 +78,7 @@ async def store_async(engine: Engine, tickets: Sequence[Ticket]) -> dict[bytes, 
     return taken
 
 
-def stored_id(engine: Engine, ticket: Ticket, taken: dict[bytes, Record]) -> bytes:
+def stored_id(ticket: Ticket, taken: dict[bytes, Record]) -> bytes:
     """The id that a dispatch answers with: its own, or that of the row in its place.
 
     Raises:
@@ -88,7 +88,7 @@ def stored_id(engine: Engine, ticket: Ticket, taken: dict[bytes, Record]) -> byt
     holder = taken.get(mine.id) if taken else None
     if holder is None:
         return mine.id
-    if holder.id == mine.id and not _same_work(engine, ticket, holder):
+    if holder.id == mine.id and not _same_work(ticket, holder):
         msg = (
             f"id {UUID(bytes=mine.id)} is taken by a task of type {holder.type} with another payload; "
             "an id may be used again only for the very same task"
@@ -97,7 +97,7 @@ def stored_id(engine: Engine, ticket: Ticket, taken: dict[bytes, Record]) -> byt
     return holder.id
 
 
-def _same_work(engine: Engine, ticket: Ticket, holder: Record) -> bool:
+def _same_work(ticket: Ticket, holder: Record) -> bool:
     if holder.type != ticket.record.type:
         return False
     codec = ticket.pool.codec

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -11,6 +10,8 @@ from typing import Any
 from everact.tasks.errors import ConfigurationError
 
 MEBIBYTE = 1024 * 1024
+CENTURY = 3.2e9
+_SECONDS = ("grace", "commit_timeout")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +45,7 @@ class Settings:
         _check(self, "commit_timeout", "a number of seconds above 0", valid=_finite(self.commit_timeout, 0.001))
         _check(self, "payload_limit", "a whole number of at least 1", valid=_whole(self.payload_limit, 1))
         _check(self, "error_limit", "a whole number of at least 100", valid=_whole(self.error_limit, 100))
-        keys = all(
-            isinstance(k, str) and k.isascii() and isinstance(v, bytes) and v for k, v in self.secret_keys.items()
-        )
+        keys = isinstance(self.secret_keys, Mapping) and all(map(_is_key, self.secret_keys.items()))
         if not keys:
             msg = "Settings(secret_keys=...) must map ASCII key ids to non-empty bytes"  # never shows a key
             raise ConfigurationError(msg)
@@ -77,7 +76,8 @@ class Settings:
             try:
                 values[setting.name] = _parse(setting.name, source[name])
             except ValueError:
-                shown = "id=hex,id=hex" if setting.name == "secret_keys" else f"a number, not {source[name]!r}"
+                kind = "number" if setting.name in _SECONDS else "whole number"
+                shown = "id=hex,id=hex" if setting.name == "secret_keys" else f"a {kind}, not {source[name]!r}"
                 msg = f"{name} must be {shown}"
                 raise ConfigurationError(msg) from None
         return cls(**values)
@@ -87,11 +87,17 @@ def _parse(name: str, text: str) -> Any:
     if name == "secret_keys":
         pairs = [part.partition("=") for part in text.split(",") if part]
         return {key: bytes.fromhex(value) for key, _, value in pairs}
-    return float(text) if name in {"grace", "commit_timeout"} else int(text)
+    return float(text) if name in _SECONDS else int(text)
+
+
+def _is_key(item: tuple[object, object]) -> bool:
+    name, key = item
+    named = isinstance(name, str) and bool(name) and name.isascii() and name.isprintable()
+    return named and isinstance(key, bytes) and bool(key)
 
 
 def _finite(value: object, least: float) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value) and value >= least
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= CENTURY
 
 
 def _whole(value: object, least: int) -> bool:

@@ -231,12 +231,13 @@ class Inspection:
         access.refuse_on_own_threads(engine, "requeue")
         old = access.read(engine, id_bytes(id))
         if old.status not in (st.FAILED, st.QUARANTINED):
-            msg = f"task {UUID(bytes=old.id)} is {TaskStatus(old.status)}; only failed or quarantined tasks can be requeued"
+            name, status = UUID(bytes=old.id), TaskStatus(old.status)
+            msg = f"task {name} is {status}; only failed or quarantined tasks can be requeued"
             raise ValueError(msg)
         ticket = _copy_of(engine, old)
         row = HistoryRow(old.id, ticket.record.created, "requeued", old.attempt, str(UUID(bytes=ticket.record.id)))
         taken = access.store(engine, [ticket], [row])
-        return self._handle(access.stored_id(engine, ticket, taken) if taken else ticket.record.id)
+        return self._handle(access.stored_id(ticket, taken) if taken else ticket.record.id)
 
     def health(self) -> Health:
         """How the system is. Never raises; a system that does not run is not healthy."""
@@ -288,7 +289,8 @@ def _refuse_inside_a_handler(engine: Engine) -> None:
 
 def _busy_message(engine: Engine, timeout: float | None) -> str:
     tickets = engine.node.journal.tickets
-    return f"{len(tickets.resident) - len(tickets.parked)} task(s) were still queued, running or retrying after {timeout} s"
+    busy = len(tickets.resident) - len(tickets.parked)
+    return f"{busy} task(s) were still queued, running or retrying after {timeout} s"
 
 
 def _copy_of(engine: Engine, old: Record) -> Ticket:

@@ -81,8 +81,6 @@ class ActorSystem(Inspection):
         42
     """
 
-    _make_runtime: Callable[[], Runtime] = ThreadRuntime
-
     def __init__(
         self,
         name: str = "everact",
@@ -107,6 +105,11 @@ class ActorSystem(Inspection):
         self._middleware = _checked_middleware(middleware)
         self._engine: Engine | None = None
         self._pid = os.getpid()
+
+    @staticmethod
+    def _make_runtime() -> Runtime:
+        """The seam to the world; a simulation overrides this."""
+        return ThreadRuntime()
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -205,7 +208,7 @@ class ActorSystem(Inspection):
         tags: Sequence[str] = ...,
         headers: Mapping[str, str] | None = ...,
     ) -> TaskHandle[Any]: ...
-    def dispatch(self, task: object, **options: Any) -> TaskHandle[Any]:
+    def dispatch(self, task: object, **options: Any) -> TaskHandle[Any]:  # noqa: D417 - the overloads name them
         """Store a task and have it run. When this returns, the task survives kill -9 and a power cut.
 
         Inside a handler it commits at once, whatever becomes of that handler, as a child of its workflow;
@@ -235,16 +238,14 @@ class ActorSystem(Inspection):
         access.refuse_on_own_threads(engine, "dispatch")
         ticket = access.prepare(engine, task, options)
         taken = access.store(engine, [ticket])
-        return TaskHandle(
-            self, access.stored_id(engine, ticket, taken) if taken else ticket.record.id, ticket.pool.codec
-        )
+        return TaskHandle(self, access.stored_id(ticket, taken) if taken else ticket.record.id, ticket.pool.codec)
 
     async def dispatch_async(self, task: object, **options: Any) -> TaskHandle[Any]:
         """As `dispatch`, awaited. Works in any event loop, everact's own included."""
         engine = self._running()
         ticket = access.prepare(engine, task, options)
         taken = await access.store_async(engine, [ticket])
-        return TaskHandle(self, access.stored_id(engine, ticket, taken), ticket.pool.codec)
+        return TaskHandle(self, access.stored_id(ticket, taken), ticket.pool.codec)
 
     def dispatch_many(self, tasks: Iterable[object], **options: Any) -> list[TaskHandle[Any]]:
         """Store many tasks in one commit: all of them or none.
@@ -261,14 +262,14 @@ class ActorSystem(Inspection):
         access.refuse_on_own_threads(engine, "dispatch_many")
         tickets = self._prepare_many(engine, tasks, options)
         taken = access.store(engine, tickets) if tickets else {}
-        return [TaskHandle(self, access.stored_id(engine, t, taken), t.pool.codec) for t in tickets]
+        return [TaskHandle(self, access.stored_id(t, taken), t.pool.codec) for t in tickets]
 
     async def dispatch_many_async(self, tasks: Iterable[object], **options: Any) -> list[TaskHandle[Any]]:
         """As `dispatch_many`, awaited."""
         engine = self._running()
         tickets = self._prepare_many(engine, tasks, options)
         taken = await access.store_async(engine, tickets) if tickets else {}
-        return [TaskHandle(self, access.stored_id(engine, t, taken), t.pool.codec) for t in tickets]
+        return [TaskHandle(self, access.stored_id(t, taken), t.pool.codec) for t in tickets]
 
     def _prepare_many(self, engine: Engine, tasks: Iterable[object], options: dict[str, Any]) -> list[Any]:
         if "id" in options or "key" in options:

@@ -6,6 +6,7 @@ verified before one of them is decoded.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import io
@@ -87,7 +88,7 @@ class JsonCodec:
         self._limit = limit
         self._model = spec.task_type if _is_pydantic(spec.task_type) else None
         self._encode = _pydantic_bytes if self._model else msgspec.json.Encoder().encode
-        self._decode = self._model.model_validate_json if self._model else _decoder(spec).decode  # type: ignore[attr-defined]
+        self._decode = _pydantic_decoder(self._model) if self._model else _decoder(spec).decode
         self._encode_result = msgspec.json.Encoder(enc_hook=_encode_model).encode
         self._decode_result = _result_decoder(spec.result_type)
 
@@ -95,8 +96,8 @@ class JsonCodec:
         """See `TaskCodec.encode`."""
         try:
             payload: bytes = self._encode(task)
-            if b"null" in payload and not self._model:
-                _refuse_nan(msgspec.to_builtins(task, builtin_types=(bytes,)))
+            if b"null" in payload:
+                _refuse_nan(task.model_dump() if self._model else msgspec.to_builtins(task, builtin_types=(bytes,)))
         except Exception as error:
             msg = (
                 f"task {self._name} cannot be encoded as JSON: {error}; use plain data, "
@@ -211,7 +212,14 @@ class PickleCodec:
         self, body: bytes, task_id: bytes, purpose: bytes, key_id: str | None = None, name: str | None = None
     ) -> bytes:
         key_id = key_id or self.key_id or ""
-        header = (purpose, task_id, (name or self._name).encode(), b"cloudpickle", str(PAYLOAD_VERSION).encode(), key_id.encode())
+        header = (
+            purpose,
+            task_id,
+            (name or self._name).encode(),
+            b"cloudpickle",
+            str(PAYLOAD_VERSION).encode(),
+            key_id.encode(),
+        )
         # Length-prefixed, so that no byte can move from one field to the next under the same signature.
         message = b"".join(len(part).to_bytes(4, "big") + part for part in (*header, body))
         return hmac.digest(self._keys[key_id], message, hashlib.sha256)
@@ -226,7 +234,8 @@ class PickleCodec:
         # Tasks stored under an earlier name of the type were signed with that.
         signatures = [self._sign(body, task_id, purpose, key_id, name) for name in self._names]
         if not any(hmac.compare_digest(mac, signature) for signature in signatures):
-            msg = f"the signature of a payload of task {self._name} ({UUID(bytes=task_id)}) does not hold; nothing was decoded"
+            name = f"{self._name} ({UUID(bytes=task_id)})"
+            msg = f"the signature of a payload of task {name} does not hold; nothing was decoded"
             raise PayloadError(msg)
         return body
 
@@ -235,8 +244,13 @@ def _is_pydantic(task_type: type) -> bool:
     return hasattr(task_type, "model_validate_json") and hasattr(task_type, "model_dump_json")
 
 
+def _pydantic_decoder(model: Any) -> Any:
+    # By the fields' own names, as _pydantic_bytes writes them: aliases may differ between reading and writing.
+    return functools.partial(model.model_validate_json, by_name=True, by_alias=False)
+
+
 def _pydantic_bytes(task: Any) -> bytes:
-    return bytes(task.model_dump_json(round_trip=True, by_alias=True).encode())
+    return bytes(task.model_dump_json(round_trip=True, by_alias=False).encode())
 
 
 def _refuse_nan(value: Any) -> None:

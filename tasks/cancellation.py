@@ -51,7 +51,7 @@ class TokenRuntime(Protocol):
         """Make a closed gate."""
         ...
 
-    def call_back(self, fn: Callable[[], object]) -> None:
+    def call_back(self, fn: Callable[[], object], /) -> None:
         """Run `fn` on the callback thread, soon."""
         ...
 
@@ -121,6 +121,7 @@ class CancellationToken:
             # then sees, so whichever comes second notices the other.
             if self._reason is None:
                 gate.wait(seconds)
+            self._gates.remove(gate)
         return self._reason is not None
 
     def on_cancel(self, fn: Callable[[], object]) -> None:
@@ -143,7 +144,7 @@ class CancellationToken:
                 return False
             self._promotion.clear()
         self._reason = reason
-        for gate in self._gates:
+        for gate in list(self._gates):
             gate.open()
         self._run_callbacks()
         return True

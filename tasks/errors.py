@@ -146,7 +146,10 @@ class TaskNotFound(EverActError, LookupError):
 
     def __init__(self, task_id: UUID) -> None:
         self.task_id = task_id
-        super().__init__(f"no task {task_id} in this storage; check the id, and that the system has the storage URL it was dispatched to")
+        super().__init__(
+            f"no task {task_id} in this storage; check the id, and that the system has the storage URL "
+            "it was dispatched to"
+        )
 
 
 class NotOwner(EverActError):

@@ -109,5 +109,7 @@ def describe(
         text=text,
         traceback=trace if len(trace) <= room else "..." + trace[-room + 3 :],
         hook=hook,
-        hook_error=f"{error_name(hook_error)}: {error_text(hook_error)[: limit // TEXT_SHARE]}" if hook_error is not None else None,
+        hook_error=f"{error_name(hook_error)}: {error_text(hook_error)[: limit // TEXT_SHARE]}"
+        if hook_error is not None
+        else None,
     )

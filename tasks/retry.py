@@ -54,7 +54,9 @@ class Retry:
                 _refuse(name, value, f"a number of at least {least:g}")
         for name in ("on", "never"):
             errors = getattr(self, name)
-            classes = isinstance(errors, tuple) and all(isinstance(e, type) and issubclass(e, BaseException) for e in errors)
+            classes = isinstance(errors, tuple) and all(
+                isinstance(e, type) and issubclass(e, BaseException) for e in errors
+            )
             if not classes:
                 _refuse(name, errors, "a tuple of exception classes")
         if self.when is not None and not callable(self.when):

@@ -192,19 +192,19 @@ def _handler_class(
             values[name] = ctx
         return values
 
-    if inspect.iscoroutinefunction(function):
+    async def handle_async(_self: object, task: Any, ctx: TaskContext) -> Any:
+        return await function(**arguments(task, ctx))
 
-        async def handle(_self: object, task: Any, ctx: TaskContext) -> Any:
-            return await function(**arguments(task, ctx))
+    def handle_sync(_self: object, task: Any, ctx: TaskContext) -> Any:
+        return function(**arguments(task, ctx))
 
-    else:
-
-        def handle(_self: object, task: Any, ctx: TaskContext) -> Any:  # type: ignore[misc]
-            return function(**arguments(task, ctx))
-
+    handle: Any = handle_async if inspect.iscoroutinefunction(function) else handle_sync
     hints = get_type_hints(function, include_extras=True)
     handle.__annotations__ = {"task": task_type, "return": hints.get("return", Any)}
     attributes = {key: value for key, value in options.items() if key != "name"}
-    attributes |= {"handle": handle, "task_name": options["name"] if "name" in options else type_name(function)}
+    attributes |= {
+        "handle": handle,
+        "task_name": type_name(function) if options.get("name") is None else options["name"],
+    }
     attributes |= {"__module__": function.__module__, "__doc__": function.__doc__}
     return type(f"{function.__name__}_handler", (TaskHandler,), attributes)

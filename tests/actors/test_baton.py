@@ -301,7 +301,10 @@ def test_coroutines_of_one_loop_are_woken_by_one_call() -> None:
 
 
 def test_a_coroutine_that_was_cancelled_leaves_the_others_of_its_loop_woken() -> None:
+    complaints: list[object] = []
+
     async def main() -> list[bool]:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
         waiters = [LoopWaiter() for _ in range(3)]
         waiting = [asyncio.ensure_future(waiter.wait(PATIENCE * 6)) for waiter in waiters]
         await asyncio.sleep(0)
@@ -310,10 +313,12 @@ def test_a_coroutine_that_was_cancelled_leaves_the_others_of_its_loop_woken() ->
             waiter.settle()
         release(waiters)
         release(waiters)
+        await asyncio.sleep(0)
         answers = await asyncio.gather(*waiting, return_exceptions=True)
         return [answer is True or isinstance(answer, asyncio.CancelledError) for answer in answers]
 
     assert asyncio.run(main()) == [True] * 3
+    assert complaints == []
 
 
 def test_threads_and_coroutines_of_several_loops_are_woken_by_one_release() -> None:

@@ -1,6 +1,7 @@
 """The mailbox that the cells of a pool share: by priority, then first in, first out."""
 
 import threading
+from collections import deque
 from typing import Any
 
 from hypothesis import given
@@ -60,6 +61,18 @@ def test_the_list_that_was_added_is_not_kept() -> None:
     mailbox.extend(tickets)
     tickets.clear()
     assert len(mailbox) == 2
+
+
+def test_a_lane_that_another_cell_has_just_emptied_is_passed_over() -> None:
+    class JustEmptied(deque[Ticket]):
+        def __bool__(self) -> bool:
+            return True
+
+    mailbox, usual = PoolMailbox(), ticket(0)
+    mailbox.extend([usual])
+    mailbox._order = (JustEmptied(), *mailbox._order, JustEmptied())
+    assert mailbox.take() is usual
+    assert mailbox.take() is None
 
 
 def test_many_cells_take_each_ticket_exactly_once_while_more_arrive() -> None:

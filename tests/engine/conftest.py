@@ -76,7 +76,9 @@ def make_handler(kind: str, task_type: type, handle: Body, **members: Any) -> ty
     for name, body in {"handle": handle, **bodies}.items():
         attributes[name] = _method(kind, body)
     base: Any = TaskHandler
-    return types.new_class(f"{task_type.__name__}Handler", (base[task_type],), exec_body=lambda ns: ns.update(attributes))
+    return types.new_class(
+        f"{task_type.__name__}Handler", (base[task_type],), exec_body=lambda ns: ns.update(attributes)
+    )
 
 
 def _method(kind: str, body: Body) -> Body:

@@ -51,9 +51,7 @@ def test_blocking_calls_in_the_event_loop_are_refused(lab: Lab) -> None:
                 call()
         assert system.get(ctx.task_id).status is TaskStatus.RUNNING, "reads do not block"
 
-    handler = make_handler(
-        "async", Job, lambda task, ctx: blocking(ctx), on_completed=lambda ctx: blocking(ctx), retry=ONCE
-    )
+    handler = make_handler("async", Job, lambda task, ctx: blocking(ctx), on_completed=blocking, retry=ONCE)
     fine(lab, handler, make_handler("sync", Next, number))
     assert [record.type for record in lab._systems[0].tasks()] == ["tests.engine.conftest.Job"]
 
@@ -101,14 +99,14 @@ def test_waiting_for_an_uncommitted_child_would_deadlock(lab: Lab) -> None:
 
         async def handle(self, task: Job, ctx: TaskContext) -> None:
             child = ctx.dispatch(Next(1))
-            with pytest.raises(WouldDeadlock, match="ctx.system.dispatch"):
+            with pytest.raises(WouldDeadlock, match=r"ctx\.system\.dispatch"):
                 await ctx.system.task(child)
             with pytest.raises(WouldDeadlock):
                 await ctx.system.wait_async(child, 1)
 
     def handle(task: Job, ctx: TaskContext) -> None:
         child = ctx.dispatch(Next(1))
-        with pytest.raises(WouldDeadlock, match="ctx.system.dispatch"):
+        with pytest.raises(WouldDeadlock, match=r"ctx\.system\.dispatch"):
             ctx.system.wait(child, 1)
         with pytest.raises(WouldDeadlock):
             ctx.system.task(child).result(1)
@@ -184,7 +182,7 @@ def test_waiting_for_a_task_of_the_own_pool_with_a_free_cell_is_fine(lab: Lab) -
         retry = ONCE
 
         def handle(self, task: Job, ctx: TaskContext) -> int:
-            return task.n if task.n else int(ctx.system.dispatch(Job(3)).result(WAIT))
+            return task.n or int(ctx.system.dispatch(Job(3)).result(WAIT))
 
     assert lab.system(Sync).dispatch(Job()).result(WAIT) == 3
 

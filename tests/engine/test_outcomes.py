@@ -173,7 +173,11 @@ def test_a_result_that_cannot_be_encoded_fails_without_a_retry(lab: Lab, kind: s
         return object()
 
     handler = make_handler(
-        kind, Job, handle, retry=Retry(attempts=3, delay=0), on_error=lambda ctx, error: diary.note(type(error).__name__)
+        kind,
+        Job,
+        handle,
+        retry=Retry(attempts=3, delay=0),
+        on_error=lambda ctx, error: diary.note(type(error).__name__),
     )
     system = lab.system(handler)
     record = system.dispatch(Job()).wait(WAIT)

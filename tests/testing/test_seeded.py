@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from everact import ActorSystem, Retry, StorageError, TaskContext, TaskStatus, task
 from everact.testing.seeded import Deadlock, SeededRuntime
 
@@ -37,7 +37,7 @@ class World:
             history.append((runtime.now(), "after", number))
 
         class Seeded(ActorSystem):
-            _make_runtime: Callable[[], Any] = staticmethod(lambda: runtime)
+            _make_runtime = staticmethod(lambda: runtime)
 
         self.step = step
         return Seeded("world", handlers=[step, after], storage=self.url)
