@@ -37,6 +37,7 @@ class SystemActor(pykka.Actor):
         self._actor_ref = pykka.ActorRef(self)
         self.tell: Callable[[Any], None] = self.actor_inbox.put
         self.restarts = 0
+        self.tell_restart: Callable[[str, BaseException], None] = lambda path, error: None  # noqa: ARG005
 
     @abstractmethod
     def on_batch(self, messages: list[Any]) -> None:
@@ -52,6 +53,7 @@ class SystemActor(pykka.Actor):
         except BaseException as error:
             self.restarts += 1
             self.on_turn_failed(error, messages)
+            self.tell_restart(self.actor_urn, error)
 
     @staticmethod
     def _create_actor_inbox() -> Any:

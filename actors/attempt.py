@@ -40,6 +40,14 @@ Step = Callable[[Delivery], Awaitable[Any]]
 HOOK_DELAY_LIMIT = 5.0
 
 
+class _Stopped(Exception):
+    """Carries a StopIteration out of a coroutine, which would make a RuntimeError of it."""
+
+    def __init__(self, error: StopIteration) -> None:
+        super().__init__()
+        self.error = error
+
+
 class Attempt:
     """The steps of one cell."""
 
@@ -72,9 +80,13 @@ class Attempt:
                 result = await self._handle(delivery)
             delivery.result = None if result is None else self._codec.encode_result(result, delivery.ticket.record.id)
         except BaseException as error:
+            if isinstance(error, _Stopped):
+                error = error.error
             return None if delivery.abandoned else self._after_failure(delivery, error)
         if delivery.abandoned:
             return None
+        if self._is_async and ctx.cancellation.cancelled:
+            self._cell.uncancel()  # handle has swallowed it; the cell's next task must not inherit it
         ctx.result = result
         if self._has_on_completed:
             return self.complete
@@ -122,17 +134,19 @@ class Attempt:
         """Go on after the thread in `phase` was abandoned, as if that had raised `error`."""
         if phase == HANDLE:
             return self._after_failure(delivery, error)
+        if delivery.ending is not None and phase == "on_actor_stop":
+            return await self._end(delivery, delivery.ending, delivery.error)
+        if phase in ("on_completed", "on_actor_start") and delivery.ending is None:
+            return await self._completion_failed(delivery, error)
         self._hook_failed(delivery, phase, error)
         if phase == "on_started":
             failure = await self._cell.try_start(self._cell.generation)
             return self.run if failure is None else self._after_failure(delivery, failure)
-        if phase == "on_completed":
-            return await self._completion_failed(delivery, error)
         if phase == "on_retry":
             self._finish(delivery, st.SCHEDULED, due=self._due(delivery.delay))
             return None
-        delivery.hook, delivery.hook_error = phase, error
-        self._finish(delivery, st.CANCELLED if isinstance(delivery.error, TaskCancelled) else st.FAILED)
+        delivery.hook, delivery.hook_error = "on_error", error
+        self._finish(delivery, st.FAILED if delivery.ending is None else delivery.ending)
         return None
 
     # -- ends without a step -------------------------------------------------------------------------------
@@ -157,6 +171,7 @@ class Attempt:
             delivery.ctx._buffer = None  # what a hook that raised had dispatched goes with it
         watch = self._cell.arm(HANDLE, self._spec.timeout, delivery) if self._spec.timeout else None
         delivery.interruptible = self._is_async
+        delivery.phase = HANDLE
         try:
             if self._is_async and delivery.ctx.cancellation.cancelled:
                 raise asyncio.CancelledError  # it fired before there was a coroutine to cancel
@@ -170,7 +185,7 @@ class Attempt:
         ctx = delivery.ctx
         handle = self._cell.instance.handle  # type: ignore[union-attr]
         if not self._node.middleware:
-            return await handle(ctx.task, ctx) if self._is_async else handle(ctx.task, ctx)
+            return await handle(ctx.task, ctx) if self._is_async else self._sync(handle, ctx)
         raised: BaseException | None = None
         async with AsyncExitStack() as stack:
             for layer in self._node.middleware:
@@ -186,12 +201,19 @@ class Attempt:
                     )
                     raise HandlerError(msg)
             try:
-                return await handle(ctx.task, ctx) if self._is_async else handle(ctx.task, ctx)
+                return await handle(ctx.task, ctx) if self._is_async else self._sync(handle, ctx)
             except BaseException as error:
                 raised = error
                 raise
         # Only reached if a middleware swallowed the exception: it may look at it, the outcome stands.
         raise raised
+
+    @staticmethod
+    def _sync(handle: Callable[[Any, TaskContext], Any], ctx: TaskContext) -> Any:
+        try:
+            return handle(ctx.task, ctx)
+        except StopIteration as error:
+            raise _Stopped(error) from None
 
     def _after_failure(self, delivery: Delivery, error: BaseException) -> Step | None:
         self._cell.uncancel()
@@ -232,7 +254,7 @@ class Attempt:
         if name not in self._spec.hooks:
             return None
         cell = self._cell
-        delivery.hook = name
+        delivery.hook = delivery.phase = name
         watch = cell.arm(name, self._spec.hook_timeout, delivery)
         try:
             await cell.answered(getattr(cell.instance, name)(delivery.ctx, *args))
@@ -242,18 +264,18 @@ class Attempt:
             cell.uncancel()
             if watch.expired and isinstance(error, asyncio.CancelledError):
                 error = HookTimeout(name, delivery.ctx.task_id, watch.seconds)
-            self._hook_failed(delivery, name, error)
+            if name != "on_completed":
+                self._hook_failed(delivery, name, error)
             return error
         finally:
             cell.disarm(watch)
         return None
 
-    def _hook_failed(self, delivery: Delivery, name: str, error: BaseException) -> None:
+    def _hook_failed(self, delivery: Delivery, name: str, error: BaseException, *, final: bool = True) -> None:
         logger.warning("%s of task %s raised", name, delivery.ctx.task_id, exc_info=error)
         stream = self._node.stream
         if stream.active:
             text = f"{error_name(error)}: {error_text(error)}"
-            final = name != "on_completed"
             stream.publish(HookFailed(self._now(), delivery.ctx.task_id, self._spec.name, name, text, final))
 
     async def _completion_failed(self, delivery: Delivery, error: BaseException) -> Step | None:
@@ -264,7 +286,8 @@ class Attempt:
         delivery.hook_failures += 1
         policy = self._spec.retry
         delay = policy.decide(delivery.hook_failures, error, random=self._cell.runtime.random())
-        reason = ctx.cancellation.reason
+        reason = self._reason_to_stop(delivery)
+        self._hook_failed(delivery, "on_completed", error, final=delay is None or reason is not None)
         if delay is not None and reason is None:
             reason = await self._pause(delivery, min(delay, HOOK_DELAY_LIMIT))
             if reason is None:
@@ -277,12 +300,20 @@ class Attempt:
         delivery.hook, delivery.hook_error, delivery.error = "on_completed", error, error
         return self.cancelled if reason is CancelReason.USER else self.give_up
 
+    def _reason_to_stop(self, delivery: Delivery) -> CancelReason | None:
+        """Why to stop now, if so. A timeout concerned `handle`, which has returned within its grace time."""
+        reason = delivery.ctx.cancellation.reason
+        return None if reason is CancelReason.TIMEOUT else reason
+
     async def _pause(self, delivery: Delivery, seconds: float) -> CancelReason | None:
         """Wait in place, unless the token fires; returns why it fired."""
         token = delivery.ctx.cancellation
         if not self._is_async:
-            token.wait(seconds)
-            return token.reason
+            if token.cancelled:
+                self._cell.runtime.gate().wait(seconds)
+            else:
+                token.wait(seconds)
+            return self._reason_to_stop(delivery)
         delivery.interruptible = True
         try:
             await asyncio.sleep(seconds)
@@ -290,12 +321,13 @@ class Attempt:
             self._cell.uncancel()
         finally:
             delivery.interruptible = False
-        return token.reason
+        return self._reason_to_stop(delivery)
 
     # -- ends ----------------------------------------------------------------------------------------------
 
     async def _end(self, delivery: Delivery, status: int, error: BaseException | None) -> Step | None:
         ctx, cell = delivery.ctx, self._cell
+        delivery.ending = status
         ctx._buffer = None
         await cell.discard_instance(cell.generation)
         if delivery.abandoned:
@@ -305,6 +337,8 @@ class Attempt:
             failure = await cell.try_start(cell.generation)
             if failure is None:
                 failure = await self._hook(delivery, "on_error", error)
+                if failure is not None and not delivery.abandoned:
+                    await cell.discard_instance(cell.generation)
             if delivery.abandoned:
                 return None
             if failure is not None:

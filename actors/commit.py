@@ -89,14 +89,10 @@ class Commit:
             message.outcome.follow_ups = [self._numbers.give(ticket.record) for ticket in message.follow_ups]
 
     def store(self, message: StoreTasks) -> None:
-        """Plan new tasks. They become resident now, so that a cancel in the same batch finds them."""
+        """Plan new tasks."""
         self.stores.append(message)
-        resident = self._tickets.resident
-        inserts = self.batch.inserts
-        for ticket in message.tickets:
-            record = self._numbers.give(ticket.record)
-            inserts.append(record)
-            resident.setdefault(record.id, ticket)
+        give = self._numbers.give
+        self.batch.inserts += [give(ticket.record) for ticket in message.tickets]
         if message.history:
             self.batch.history.extend(message.history)
 
@@ -116,23 +112,22 @@ class Commit:
                 self._plan_cancel(seen[id])
         self.cancels.append((message, list(seen.values())))
 
-    def undo(self) -> None:
-        """Take back what planning did to tickets."""
+    def undo(self) -> list[Ticket]:
+        """Take back what planning did to tickets; returns those to be routed again in the place of cancelled ones."""
         resident = self._tickets.resident
-        for message in self.stores:
-            for ticket in message.tickets:
-                if resident.get(ticket.record.id) is ticket:
-                    del resident[ticket.record.id]
+        revived: list[Ticket] = []
         for _, planned in self.cancels:
             for cancel in planned:
-                if cancel.ticket is not None and cancel.stored is not None:
-                    revived = cancel.ticket.successor()
-                    if cancel.id in resident:
-                        resident[cancel.id] = revived
-                        revived.pool.offer([revived])
+                if cancel.ticket is None or cancel.stored is None or resident.get(cancel.id) is not cancel.ticket:
+                    continue
+                heir = cancel.ticket.successor()
+                heir.foreign = cancel.ticket.foreign
+                resident[cancel.id] = heir
+                revived.append(heir)
+        return revived
 
     def _plan_cancel(self, cancel: PlannedCancel) -> None:
-        ticket = self._tickets.resident.get(cancel.id)
+        ticket = self._tickets.resident.get(cancel.id) or self._stored_here(cancel.id)
         if ticket is None:
             self._plan_cancel_of_stored(cancel)
             return
@@ -141,6 +136,11 @@ class Commit:
             self._cancel_now(cancel, ticket.record)
         else:
             self._request(cancel, ticket.record)
+
+    def _stored_here(self, id: bytes) -> Ticket | None:
+        """The ticket of a task that this very batch stores."""
+        tickets = (ticket for message in self.stores for ticket in message.tickets)
+        return next((ticket for ticket in tickets if ticket.record.id == id), None)
 
     def _plan_cancel_of_stored(self, cancel: PlannedCancel) -> None:
         record = self._storage.get(cancel.id)
@@ -176,6 +176,12 @@ class Commit:
         cancel.seq = record.seq
         cancel.outcome = CancelOutcome.SIGNALLED
         self.batch.requests.append(CancelRequest(record.id, record.seq, cancel.reason, self.batch.now))
+
+
+def is_stored(ticket: Ticket, committed: Committed) -> bool:
+    """Whether a planned insert was written: another row, even one with the same id, may stand in its place."""
+    holder = committed.taken.get(ticket.record.id) if committed.taken else None
+    return holder is None or holder.seq == ticket.record.seq
 
 
 def begun(record: Record) -> bool:

@@ -19,6 +19,7 @@ from everact.tasks.task import type_name
 
 HIGHEST_PRIORITY = 100
 TEXT_LIMIT = 1024
+OPTIONS = frozenset({"id", "delay", "at", "key", "priority", "tags", "headers"})
 
 
 class Dispatcher:
@@ -60,6 +61,8 @@ class Dispatcher:
             PayloadError: It does not survive encoding, or is too large.
             ValueError, TypeError: An option has no meaning.
         """
+        if options and not options.keys() <= OPTIONS:
+            raise TypeError(_unknown(options))
         pool = self.pools.get(type(task))
         if pool is None:
             raise TaskTypeUnknown(type_name(type(task)), tuple(self.named))
@@ -87,6 +90,10 @@ class Dispatcher:
         if parent is not None:
             _inherit(record, parent)
         return Ticket(record, pool, decoded)
+
+
+def _unknown(options: Mapping[str, Any]) -> str:
+    return f"dispatch() has no option {sorted(options.keys() - OPTIONS)}; it has {sorted(OPTIONS)}"
 
 
 def _apply(record: Record, options: Mapping[str, Any], now: int) -> None:

@@ -15,12 +15,17 @@ QUEUE_LIMIT = 10_000
 Subscriber = Callable[[Event], Any]
 
 
+CALLBACK_ROLE = "callback"
+
+
 class EventStream(ThreadActor):
     """Delivers events to subscribers, and runs `on_cancel` callbacks, in order, on one thread.
 
     Publishing never blocks and never fails: above `QUEUE_LIMIT` waiting events the rest are dropped and
     counted, and subscribers are told how many. A subscriber that raises is logged and keeps its subscription.
     """
+
+    role = CALLBACK_ROLE
 
     def __init__(self, runtime: Runtime, path: str) -> None:
         super().__init__(runtime, path)

@@ -103,6 +103,10 @@ class HandlerActor(SystemActor):
             left_behind = False
             try:
                 left_behind = await self._work(generation)
+            except GeneratorExit as error:
+                if self.pool.closed:
+                    raise  # the loop is being closed
+                left_behind = await self._thrown_through(error)
             except BaseException as error:
                 self._own_error(generation, error)
             current_delivery.set(None)
@@ -111,6 +115,16 @@ class HandlerActor(SystemActor):
                 return
             if not self._rest():
                 return
+
+    async def _thrown_through(self, error: GeneratorExit) -> bool:
+        """A sub-task ended in GeneratorExit: Python closes every coroutine that awaits it up to this one.
+
+        Those in between have seen it, but what they wanted to do next is lost, unless it was to ask supervision.
+        """
+        delivery = self.current
+        if self.awaiting or delivery is None or delivery.closed:
+            return False
+        return await self._play(delivery, partial(self._attempt.resumed, phase=delivery.phase, error=error))
 
     def _rest(self) -> bool:
         """End the turn; True if there is more to do after all, and this turn is the one to do it."""
@@ -149,16 +163,18 @@ class HandlerActor(SystemActor):
         return True
 
     async def _serve(self, ticket: Ticket) -> bool:
-        if not ticket.leave_queue(STARTED):
-            return False  # cancelled while it waited
-        record = ticket.record
-        task = ticket.task
+        record, task, unreadable = ticket.record, ticket.task, None
         if task is None:
             try:
                 task = self.pool.codec.decode(record.payload, record.id, record.key_id)
             except PayloadError as error:
-                self._attempt.quarantine(ticket, error)
-                return False
+                unreadable = error
+        # Decoding runs user code and may take its time; the system may have stopped meanwhile.
+        if self.pool.closed or not ticket.leave_queue(STARTED):
+            return False  # or it was cancelled while it waited
+        if unreadable is not None:
+            self._attempt.quarantine(ticket, unreadable)
+            return False
         delivery = self._attempt.begin(ticket, task)
         ticket.task = None
         ticket.delivery = delivery
@@ -222,7 +238,7 @@ class HandlerActor(SystemActor):
 
     async def try_start(self, generation: int) -> BaseException | None:
         """Make an instance; returns what went wrong instead of raising it."""
-        watch = self.arm("on_actor_start", self.spec.hook_timeout, None)
+        watch = self.arm("on_actor_start", self.spec.hook_timeout, self._open_delivery())
         try:
             instance = self.spec.make()
             if not isinstance(instance, TaskHandler):
@@ -239,12 +255,17 @@ class HandlerActor(SystemActor):
             self.instance = instance
         return None
 
+    def _open_delivery(self) -> Delivery | None:
+        """The delivery that hangs on an instance's start or stop: supervision goes on with it if that hangs."""
+        current = self.current
+        return None if current is None or current.closed else current
+
     async def discard_instance(self, generation: int) -> None:
         """Let the instance go; what its `on_actor_stop` raises is logged."""
         instance, self.instance = self.instance, None
         if instance is None or "on_actor_stop" not in self.spec.hooks:
             return
-        watch = self.arm("on_actor_stop", self.spec.hook_timeout, None)
+        watch = self.arm("on_actor_stop", self.spec.hook_timeout, self._open_delivery())
         try:
             await self.answered(instance.on_actor_stop())
         except BaseException as error:

@@ -14,12 +14,12 @@ from uuid import UUID
 
 from everact.actors.actor import DRAIN_LIMIT, ThreadActor
 from everact.actors.baton import AnyWaiter, release
-from everact.actors.commit import Commit, Numbers, PlannedCancel, answers, settle_cancel, settle_finish
+from everact.actors.commit import Commit, Numbers, PlannedCancel, answers, is_stored, settle_cancel, settle_finish
 from everact.actors.event_stream import EventStream
 from everact.actors.messages import AwaitIdle, CancelTasks, ClaimTasks, FinishDelivery, StoreTasks, TasksDue
-from everact.actors.outcome_events import cancel_event, finish_events, key_event, store_events
+from everact.actors.outcome_events import cancel_event, finish_events, key_events, store_events
 from everact.actors.runtime import Runtime
-from everact.actors.ticket import DONE, Ticket, Tickets
+from everact.actors.ticket import DONE, QUEUED, Ticket, Tickets
 from everact.storage.protocol import NOTHING_LOST, Committed, Outcome, Storage
 from everact.tasks import status as st
 from everact.tasks.cancellation import CancelOutcome
@@ -54,7 +54,8 @@ class Journal(ThreadActor):
         self.watchers: dict[bytes, list[AnyWaiter]] = {}
         self.route: Callable[[Sequence[Ticket], int], None] = lambda tickets, now: None  # noqa: ARG005
         self.call_after: Callable[[float, Callable[[], object]], None] = lambda seconds, fn: None  # noqa: ARG005
-        self.submit: Callable[[Any], None] = self._run_inline if storage.inline else self.tell
+        self.submit: Callable[[Any], None] = self._run_inline if storage.inline else self._tell_unless_over
+        self._dismissal: BaseException | None = None
 
     def start_thread(self) -> None:
         """Start receiving, unless turns run in the threads of those who send."""
@@ -88,7 +89,7 @@ class Journal(ThreadActor):
         try:
             committed = self.runtime.storage_call(self._storage.commit, commit.batch)
         except Exception as error:
-            commit.undo()
+            self.route(commit.undo(), commit.batch.now)
             if len(messages) > 1:
                 for message in messages:
                     self.on_batch([message])
@@ -108,9 +109,32 @@ class Journal(ThreadActor):
         if isinstance(error, KeyboardInterrupt):
             raise error  # the turn ran in the host's own thread, and it was the host's Ctrl-C
 
+    def dismiss(self, error: BaseException) -> None:
+        """Tell everybody who still waits that nothing will come any more. Called after the last turn."""
+        self._dismissal = error  # first: who comes later sees it, and empties the mailbox once more
+        left = list(self._idle_waiters)
+        self._idle_waiters = []
+        while self.watchers:
+            left += self.watchers.popitem()[1]
+        while self.actor_inbox.qsize():
+            waiter: AnyWaiter | None = getattr(self.actor_inbox.get(), "waiter", None)
+            if waiter is not None:
+                left.append(waiter)
+        for waiter in left:
+            waiter.settle(error=error)
+        release(left)
+
+    def _tell_unless_over(self, message: Any) -> None:
+        self.actor_inbox.put(message)
+        # Looked at after the message is in its place: dismiss sets it before it empties the mailbox.
+        if self._dismissal is not None:
+            self.dismiss(self._dismissal)
+
     def watch(self, id: bytes, waiter: AnyWaiter) -> None:
         """Have `waiter` told the outcome of a task. Ask storage once more after this: it may just have ended."""
         self.watchers.setdefault(id, []).append(waiter)
+        if self._dismissal is not None:
+            self.dismiss(self._dismissal)
 
     def unwatch(self, id: bytes, waiter: AnyWaiter) -> None:
         """Forget a waiter that has given up."""
@@ -155,6 +179,9 @@ class Journal(ThreadActor):
                 self._settle_due(message, ready)
             elif kind is AwaitIdle:
                 self._idle_waiters.append(message.waiter)
+        if commit.cancels:
+            # What the same batch has stored and cancelled goes nowhere.
+            ready = [ticket for ticket in ready if ticket.state is QUEUED]
         if ready:
             self.route(ready, commit.batch.now)
         if self._idle_waiters and self.tickets.idle:
@@ -174,37 +201,36 @@ class Journal(ThreadActor):
             ready.append(heir)
         elif self.watchers:
             self._tell_watchers(outcome, woken)
-        for ticket in finish.follow_ups:
-            taken = committed.taken.get(ticket.record.id) if committed.taken else None
-            if taken is None:
-                if not ticket.pool.closed:
-                    self.tickets.resident[ticket.record.id] = ticket
-                    ready.append(ticket)
-            elif self._stream.active:
-                self._stream.publish(key_event(finish, ticket, taken, self.runtime.now()))
+        follow_ups: Sequence[Ticket] = finish.follow_ups
+        if follow_ups:
+            follow_ups = [ticket for ticket in follow_ups if is_stored(ticket, committed)]
+            self._take_in(follow_ups, ready)
         if self._stream.active:
-            self._stream.publish_many(finish_events(finish, self.runtime.now()))
+            now = self.runtime.now()
+            left_out = [ticket for ticket in finish.follow_ups if ticket not in follow_ups]
+            self._stream.publish_many(finish_events(finish, follow_ups, now))
+            self._stream.publish_many(key_events(finish, left_out, committed, now))
 
     def _settle_store(
         self, store: StoreTasks, committed: Committed, ready: list[Ticket], woken: list[AnyWaiter]
     ) -> None:
         stored: Sequence[Ticket] = store.tickets
-        if committed.taken or stored[0].pool.closed:
-            stored = [ticket for ticket in stored if not self._left_out(ticket, committed)]
-        ready.extend(stored)
+        if committed.taken:
+            stored = [ticket for ticket in stored if is_stored(ticket, committed)]
+        self._take_in(stored, ready)
         if store.waiter is not None:
             store.waiter.settle(committed.taken)
             woken.append(store.waiter)
         if self._stream.active:
             self._stream.publish_many(store_events(stored))
 
-    def _left_out(self, ticket: Ticket, committed: Committed) -> bool:
-        """Whether a new task stays out of this process's hands: not stored, or nothing starts here any more."""
-        if ticket.record.id not in committed.taken and not ticket.pool.closed:
-            return False
-        if self.tickets.resident.get(ticket.record.id) is ticket:
-            del self.tickets.resident[ticket.record.id]
-        return True
+    def _take_in(self, stored: Sequence[Ticket], ready: list[Ticket]) -> None:
+        """Make new tasks resident, unless nothing of their type starts here (any more)."""
+        resident = self.tickets.resident
+        for ticket in stored:
+            if not ticket.pool.closed:
+                resident[ticket.record.id] = ticket
+                ready.append(ticket)
 
     def _settle_cancel(
         self,

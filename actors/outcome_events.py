@@ -8,9 +8,9 @@ from uuid import UUID
 from everact.actors.commit import PlannedCancel
 from everact.actors.messages import FinishDelivery
 from everact.actors.ticket import Ticket
+from everact.storage.protocol import Committed
 from everact.tasks import events
 from everact.tasks import status as st
-from everact.tasks.record import Record
 
 
 def store_events(tickets: Iterable[Ticket]) -> Iterator[events.Event]:
@@ -20,7 +20,7 @@ def store_events(tickets: Iterable[Ticket]) -> Iterator[events.Event]:
         yield events.TaskDispatched(record.created, UUID(bytes=record.id), record.type)
 
 
-def finish_events(finish: FinishDelivery, now: int) -> Iterator[events.Event]:
+def finish_events(finish: FinishDelivery, follow_ups: Iterable[Ticket], now: int) -> Iterator[events.Event]:
     """How a delivery ended, then the dispatch of its follow-ups."""
     outcome, record = finish.outcome, finish.ticket.record
     task_id, error = UUID(bytes=outcome.id), str(outcome.error) if outcome.error else ""
@@ -36,13 +36,18 @@ def finish_events(finish: FinishDelivery, now: int) -> Iterator[events.Event]:
     elif outcome.status == st.SCHEDULED:
         delay = max(outcome.due - now, 0) / 1_000_000
         yield events.TaskRetried(now, task_id, record.type, outcome.attempt, error, delay)
-    yield from store_events(finish.follow_ups)
+    yield from store_events(follow_ups)
 
 
-def key_event(finish: FinishDelivery, ticket: Ticket, holder: Record, now: int) -> events.Event:
-    """A follow-up that was not stored."""
+def key_events(
+    finish: FinishDelivery, left_out: Iterable[Ticket], committed: Committed, now: int
+) -> Iterator[events.Event]:
+    """Follow-ups that were not stored for their key."""
     parent = finish.ticket.record
-    return events.KeyTaken(now, UUID(bytes=parent.id), parent.type, ticket.record.key or "", UUID(bytes=holder.id))
+    for ticket in left_out:
+        key, holder = ticket.record.key, committed.taken[ticket.record.id]
+        if key is not None and holder.id != ticket.record.id:
+            yield events.KeyTaken(now, UUID(bytes=parent.id), parent.type, key, UUID(bytes=holder.id))
 
 
 def cancel_event(cancel: PlannedCancel, now: int) -> events.Event:

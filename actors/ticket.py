@@ -78,10 +78,12 @@ class Delivery:
         cell: Who runs it.
         started: When the attempt began, in microseconds.
         interruptible: Whether a coroutine may be cancelled now: it is in `handle`, or in a pause.
+        ending: The status it is about to end in, once that is clear.
         counted: Whether `handle` was called, so that this is an attempt.
         abandoned: Set when another thread has taken this delivery's task over.
         error: What the attempt ended with.
         delay: Seconds until the next attempt, once that is decided.
+        phase: What runs, or ran last: `handle` or a hook.
         mark: How many follow-ups `handle` itself has dispatched; what a failing hook adds is dropped.
         hook: The hook that was entered last.
         hook_failures: How often `on_completed` has failed.
@@ -95,12 +97,14 @@ class Delivery:
         "counted",
         "ctx",
         "delay",
+        "ending",
         "error",
         "hook",
         "hook_error",
         "hook_failures",
         "interruptible",
         "mark",
+        "phase",
         "result",
         "started",
         "ticket",
@@ -116,8 +120,10 @@ class Delivery:
         self.abandoned = False
         self.error: BaseException | None = None
         self.delay = 0.0
+        self.ending: int | None = None
         self.result: bytes | None = None
         self.mark = 0
+        self.phase = "handle"
         self.hook: str | None = None
         self.hook_error: BaseException | None = None
         self.hook_failures = 0

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from everact.actors.baton import AnyWaiter, LoopWaiter, Waiter
+from everact.actors.event_stream import CALLBACK_ROLE
 from everact.actors.messages import CancelTasks, StoreTasks
 from everact.actors.ticket import QUEUED, STARTED, Delivery, Ticket, current_delivery
 from everact.engine import Engine
@@ -34,7 +35,7 @@ def refuse_on_own_threads(engine: Engine, call: str) -> None:
         BlockingCallError: The calling thread is the journal's, the timer's or the event loop's.
     """
     role = engine.node.runtime.role()
-    if role is not None:
+    if role is not None and role != CALLBACK_ROLE:
         raise BlockingCallError(call, role)
 
 
@@ -159,9 +160,12 @@ def final(engine: Engine, task_id: bytes, timeout: float | None) -> Final:
         ended = _ended(engine, task_id)
         if ended is None and not waiter.wait(_FOREVER if timeout is None else timeout):
             raise WaitTimeout(_wait_message(task_id, timeout))
+        if ended is None and waiter.error is not None:
+            raise waiter.error
         return Final(ended if ended is not None else waiter.answer)
     finally:
         engine.node.journal.unwatch(task_id, waiter)
+        waiter.wait(0.0)  # it may hold the baton all the same
 
 
 async def final_async(engine: Engine, task_id: bytes, timeout: float | None) -> Final:
@@ -173,6 +177,8 @@ async def final_async(engine: Engine, task_id: bytes, timeout: float | None) -> 
         ended = _ended(engine, task_id)
         if ended is None and not await waiter.wait(_FOREVER if timeout is None else timeout):
             raise WaitTimeout(_wait_message(task_id, timeout))
+        if ended is None and waiter.error is not None:
+            raise waiter.error
         return Final(ended if ended is not None else waiter.answer)
     finally:
         engine.node.journal.unwatch(task_id, waiter)

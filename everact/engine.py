@@ -18,7 +18,7 @@ from everact.actors.node import Node
 from everact.actors.pool import Pool
 from everact.actors.router import Router
 from everact.actors.runtime import Runtime
-from everact.actors.ticket import QUEUED, Delivery, Ticket
+from everact.actors.ticket import Delivery, Ticket
 from everact.actors.timer import Timer
 from everact.config import Settings
 from everact.storage.codec import TaskCodec
@@ -26,7 +26,9 @@ from everact.storage.protocol import Outcome, Storage
 from everact.supervision.handler_supervisor import HandlerSupervisor
 from everact.tasks import status as st
 from everact.tasks.cancellation import CancelReason
-from everact.tasks.events import TypeUnhandled
+from everact.tasks.errors import SystemNotRunning
+from everact.tasks.events import ActorRestarted, TypeUnhandled
+from everact.tasks.failure import error_name, error_text
 from everact.tasks.registration import HandlerSpec
 
 logger = logging.getLogger("everact")
@@ -72,6 +74,7 @@ class Engine:
             runtime, journal, timer, stream, dispatcher, settings.grace, settings.error_limit, middleware, pools
         )
         self.nowhere = Pool.nowhere()
+        journal.tell_restart = timer.tell_restart = self._tell_restart
         self._elastic = ElasticExecutor(runtime, f"{name}/worker")
         self._loop: LoopExecutor | None = None
         self._build_cells()
@@ -88,6 +91,10 @@ class Engine:
         for page in adopted:
             node.journal.submit(TasksDue(page))
 
+    def _tell_restart(self, path: str, error: BaseException) -> None:
+        told = f"{error_name(error)}: {error_text(error)}"
+        self.node.stream.publish(ActorRestarted(self._runtime.now(), path, told))
+
     def _build_cells(self) -> None:
         if any(pool.spec.is_async for pool in self.node.pools):
             self._loop = LoopExecutor(self._runtime, f"{self._name}/loop")
@@ -97,6 +104,7 @@ class Engine:
             for number in range(pool.spec.concurrency):
                 cell = HandlerActor(self.node, f"{path}/{number}", pool, self._executor_for(pool.spec, path))
                 cell.supervisor = supervisor
+                supervisor.tell_restart = self._tell_restart
                 pool.add(cell)
 
     def _executor_for(self, spec: HandlerSpec, path: str) -> Callable[[], Any]:
@@ -151,6 +159,7 @@ class Engine:
         for actor in (node.timer, node.journal, node.stream):
             if not actor.stop_thread(self._left(deadline)):
                 logger.error("%s did not stop in time; it is left behind", actor.actor_urn)
+        node.journal.dismiss(SystemNotRunning(self._name, "stopped"))
         self._report_unfinished()
         self._close_executors(deadline)
         self.storage.close()
@@ -190,7 +199,7 @@ class Engine:
         """Adopted rows that were claimed and never started go back to QUEUED, or they would look crashed."""
         for ticket in list(self.node.journal.tickets.resident.values()):
             record = ticket.record
-            if ticket.state is QUEUED and record.status == st.RUNNING and not ticket.foreign:
+            if ticket.delivery is None and record.status == st.RUNNING and not ticket.foreign:
                 outcome = Outcome(
                     id=record.id,
                     seq=record.seq,

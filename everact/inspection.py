@@ -135,9 +135,9 @@ class Inspection:
         counted = dict.fromkeys(TaskStatus, 0)
         for status, count in engine.storage.counts().items():
             counted[TaskStatus(status)] += count
-        tickets = list(engine.node.journal.tickets.resident.values())
-        for ticket in tickets:
-            stored, shown = ticket.record.status, _ticket_status(ticket)
+        now = engine.node.runtime.now()
+        for ticket in list(engine.node.journal.tickets.resident.values()):
+            stored, shown = ticket.record.status, _ticket_status(ticket, now)
             if stored != shown and counted[TaskStatus(stored)] > 0:
                 counted[TaskStatus(stored)] -= 1
                 counted[TaskStatus(shown)] += 1
@@ -207,6 +207,8 @@ class Inspection:
         engine.node.journal.submit(AwaitIdle(waiter))
         if not waiter.wait(ALL if timeout is None else timeout):
             raise WaitTimeout(_busy_message(engine, timeout))
+        if waiter.error is not None:
+            raise waiter.error
 
     async def wait_idle_async(self, timeout: float | None = None) -> None:
         """As `wait_idle`, awaited."""
@@ -216,6 +218,8 @@ class Inspection:
         engine.node.journal.submit(AwaitIdle(waiter))
         if not await waiter.wait(ALL if timeout is None else timeout):
             raise WaitTimeout(_busy_message(engine, timeout))
+        if waiter.error is not None:
+            raise waiter.error
 
     def requeue(self, id: TaskId) -> TaskHandle[object]:
         """Run a FAILED or QUARANTINED task again, as a new task whose `retry_of` is the old one.
@@ -275,10 +279,10 @@ def _shown_status(record: Record, now: int) -> int:
     return st.QUEUED if record.status == st.SCHEDULED and record.due <= now else record.status
 
 
-def _ticket_status(ticket: Ticket) -> int:
+def _ticket_status(ticket: Ticket, now: int) -> int:
     if ticket.state is STARTED:
         return st.RUNNING
-    return st.QUEUED if ticket.record.status == st.RUNNING else ticket.record.status
+    return st.QUEUED if ticket.record.status == st.RUNNING else _shown_status(ticket.record, now)
 
 
 def _refuse_inside_a_handler(engine: Engine) -> None:

@@ -7,14 +7,13 @@ import atexit
 import logging
 import os
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 from uuid import UUID
 
 from everact import access
-from everact.actors.event_stream import Subscriber
 from everact.actors.runtime import Runtime, ThreadRuntime
 from everact.config import Settings
 from everact.engine import Engine
@@ -22,6 +21,7 @@ from everact.inspection import Inspection
 from everact.storage import storage_from
 from everact.storage.codec import codec_for
 from everact.storage.protocol import Storage
+from everact.subscription import Events
 from everact.task_handle import TaskHandle
 from everact.tasks.cancellation import CancelOutcome
 from everact.tasks.errors import ConfigurationError, ForkedSystem, SystemNotRunning
@@ -33,24 +33,6 @@ logger = logging.getLogger("everact")
 R = TypeVar("R")
 AT_EXIT_SECONDS = 5.0
 _systems: weakref.WeakSet[ActorSystem] = weakref.WeakSet()
-
-
-class Events:
-    """Where to subscribe to what happens: `system.events`."""
-
-    def __init__(self, system: ActorSystem) -> None:
-        self._system = system
-
-    def subscribe(self, fn: Subscriber) -> Callable[[], None]:
-        """Call `fn(event)` with every event from now on; see `everact.tasks.events` for the kinds.
-
-        It runs on everact's callback thread. Slow subscribers miss events, which are counted; one that raises
-        is logged and goes on.
-
-        Returns:
-            A function that ends the subscription.
-        """
-        return self._system._running().node.stream.subscribe(fn)
 
 
 class ActorSystem(Inspection):
@@ -120,13 +102,19 @@ class ActorSystem(Inspection):
             ConfigurationError: It runs already.
             StorageUnavailable, MigrationError: The storage cannot be opened.
         """
+        if self._engine is not None and self._forked:
+            raise ForkedSystem(self.name)
         if self._engine is not None:
             msg = f"actor system {self.name!r} is {self.state} already; start() it once"
             raise ConfigurationError(msg)
         self._pid = os.getpid()
         runtime = type(self)._make_runtime()
+        # One token; taking it is the right to stop what starts here.
+        self._unstopped = [None]
+        self._ended = runtime.gate()
         engine = Engine(self.name, runtime, self._storage, self.settings, self._handlers, self._middleware)
         engine.node.dispatcher.system = self
+        self.events._attach(engine)
         self._engine = engine  # before the start: an adopted task may use ctx.system while it goes on
         try:
             engine.start()
@@ -145,14 +133,21 @@ class ActorSystem(Inspection):
         stop, and returns. A second call does nothing.
         """
         engine = self._engine
-        if engine is None or self.state != "running" or self._forked:
+        if engine is None or self._forked:
+            return
+        runtime = engine.node.runtime
+        inside = runtime.role() is not None or access.here(engine) is not None
+        try:
+            self._unstopped.pop()
+        except IndexError:
+            if not inside:  # somebody else stops it: wait for the end of that
+                self._ended.wait(timeout + self.settings.grace + AT_EXIT_SECONDS)
             return
         self.state = "stopping"
-        runtime = engine.node.runtime
-        if runtime.role() is not None or access.here(engine) is not None:
+        if inside:
             runtime.spawn(lambda: self._stop(engine, timeout), f"{self.name}/stop")
-            return
-        self._stop(engine, timeout)
+        else:
+            self._stop(engine, timeout)
 
     def _stop(self, engine: Engine, timeout: float) -> None:
         try:
@@ -161,6 +156,7 @@ class ActorSystem(Inspection):
             self.state = "stopped"
             self._engine = None
             _systems.discard(self)
+            self._ended.open()
 
     def __enter__(self) -> Self:
         self.start()

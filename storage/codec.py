@@ -288,7 +288,7 @@ class _Unpickler(pickle.Unpickler):
 def _encode_model(value: Any) -> Any:
     """Results may hold pydantic models, which msgspec does not know."""
     if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json")
+        return value.model_dump(mode="json", round_trip=True, by_alias=False)
     msg = f"objects of type {type(value).__name__} have no JSON form"
     raise NotImplementedError(msg)
 
@@ -309,7 +309,7 @@ def _decoder(spec: HandlerSpec) -> msgspec.json.Decoder[Any]:
 
 def _result_decoder(result_type: Any) -> Any:
     if isinstance(result_type, type) and _is_pydantic(result_type):
-        return getattr(result_type, "model_validate_json")  # noqa: B009 - duck-typed; pydantic is no dependency
+        return _pydantic_decoder(result_type)
     try:
         if isinstance(msgspec.inspect.type_info(result_type), msgspec.inspect.CustomType):
             return msgspec.json.decode

@@ -168,6 +168,7 @@ class HandlerSupervisor(PooledActor):
         heir: Delivery = cell._attempt.begin(ticket, task)
         heir.started = delivery.started
         heir.error, heir.delay, heir.result = delivery.error, delivery.delay, delivery.result
+        heir.ending, heir.hook_error = delivery.ending, delivery.hook_error
         heir.hook, heir.hook_failures = delivery.hook, delivery.hook_failures
         heir.mark, heir.counted = delivery.mark, delivery.counted
         if watch.phase == "on_completed" and delivery.ctx._buffer:

@@ -119,9 +119,11 @@ class CancellationToken:
             self._gates.append(gate)
             # Asked again after the gate is in its place: _fire sets the reason first and opens the gates it
             # then sees, so whichever comes second notices the other.
-            if self._reason is None:
-                gate.wait(seconds)
-            self._gates.remove(gate)
+            try:
+                if self._reason is None:
+                    gate.wait(seconds)
+            finally:
+                self._gates.remove(gate)
         return self._reason is not None
 
     def on_cancel(self, fn: Callable[[], object]) -> None:

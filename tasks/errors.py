@@ -96,8 +96,8 @@ class BlockingCallError(EverActError):
         self.call = call
         self.thread = thread
         super().__init__(
-            f"{call}() blocks, and was called on everact's {thread} thread; use the async form "
-            f"({call}_async(), or `await handle`) in async handlers"
+            f"{call}() blocks, and was called on everact's {thread} thread; in async handlers await the handle, "
+            "or the async form (dispatch_async, cancel_async, wait_async, ...)"
         )
 
 

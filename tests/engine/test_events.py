@@ -81,3 +81,27 @@ def test_a_slow_subscriber_misses_events_which_are_counted(lab: Lab) -> None:
     told = sum(event.count for event in seen if isinstance(event, ev.EventsDropped))
     assert told == dropped == system.health().dropped_events
     until(lambda: sum(isinstance(event, ev.TaskDispatched) for event in seen) + dropped >= total)
+
+
+def test_who_subscribes_before_the_start_is_told_of_types_without_a_handler(lab: Lab, kind: str) -> None:
+    old = lab.system(make_handler(kind, Next, nothing))
+    old.dispatch_many([Next(), Next()], delay=3600)
+    lab.crash(old)
+    system = lab.build(make_handler(kind, Job, nothing))
+    facts = Facts(system)
+    system.start()
+    unhandled = facts.first(ev.TypeUnhandled)
+    assert (unhandled.type, unhandled.count) == ("tests.engine.conftest.Next", 2)
+
+
+def test_an_internal_actor_that_fails_in_a_turn_goes_on_and_says_so(lab: Lab, kind: str) -> None:
+    system = lab.system(make_handler(kind, Job, nothing))
+    facts = Facts(system)
+
+    def broken() -> None:
+        raise SystemExit("bug")
+
+    system._engine.node.timer.call_after(0.0, broken)  # type: ignore[union-attr]
+    until(lambda: system.health().restarts == 1)
+    assert "bug" in facts.first(ev.ActorRestarted, timeout=2.0).error
+    system.dispatch(Job(), delay=0.01).wait(WAIT)

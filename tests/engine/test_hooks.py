@@ -183,6 +183,36 @@ def test_the_slot_is_kept_while_on_completed_is_retried(lab: Lab, kind: str, dia
     assert diary == [0, 0, 1]
 
 
+def test_an_exhausted_on_completed_fails_the_task_and_names_the_hook(lab: Lab, kind: str, diary: Diary) -> None:
+    def handle(task: Job, ctx: TaskContext) -> str:
+        diary.note("handle")
+        ctx.dispatch(Next(1))
+        return "result"
+
+    def on_completed(ctx: TaskContext) -> None:
+        diary.note("on_completed")
+        raise Bang("no continuation")
+
+    def on_error(ctx: TaskContext, error: BaseException) -> None:
+        diary.note(str(error))
+        ctx.dispatch(Next(2))
+
+    handler = make_handler(kind, Job, handle, on_completed=on_completed, on_error=on_error, retry=TWICE)
+    system = lab.system(handler, make_handler("sync", Next, number))
+    facts = Facts(system)
+    record = system.dispatch(Job()).wait(WAIT)
+    system.wait_idle(WAIT)
+    assert record.status is TaskStatus.FAILED
+    assert record.error is not None
+    assert record.error.hook == "on_completed"
+    assert "no continuation" in str(record.error.hook_error)
+    assert record.result is None
+    assert diary == ["handle", "on_completed", "on_completed", "no continuation"]
+    assert results(system) == [2]
+    until(lambda: len(facts.of(ev.HookFailed)) == 2)
+    assert [event.final for event in facts.of(ev.HookFailed)] == [False, True]
+
+
 def test_a_raising_on_error_fails_the_task_all_the_same(lab: Lab, kind: str) -> None:
     def handle(task: Job, ctx: TaskContext) -> None:
         raise ValueError("first")
@@ -203,6 +233,21 @@ def test_a_raising_on_error_fails_the_task_all_the_same(lab: Lab, kind: str) -> 
     assert facts.first(ev.HookFailed).hook == "on_error"
     system.wait_idle(WAIT)
     assert results(system) == []
+
+
+def test_a_failing_on_error_rebuilds_the_instance(lab: Lab, kind: str) -> None:
+    def handle(self: Any, task: Job, ctx: TaskContext) -> None:
+        assert not hasattr(self, "broken"), "the instance that a hook had failed in was used again"
+        if task.n == 0:
+            raise Bang
+
+    def on_error(self: Any, ctx: TaskContext, error: BaseException) -> None:
+        self.broken = True
+        raise Bang
+
+    system = lab.system(make_handler(kind, Job, handle, on_error=on_error, retry=ONCE))
+    system.dispatch(Job(0)).wait(WAIT)
+    assert system.dispatch(Job(1)).wait(WAIT).error is None
 
 
 def test_an_on_completed_that_returns_something_is_no_failure(lab: Lab, kind: str) -> None:
@@ -336,6 +381,60 @@ def test_an_on_actor_start_that_hangs_is_left_behind_and_tried_again(lab: Lab, k
     system = lab.system(make_handler(kind, Job, lambda task, ctx: 1, on_actor_start=on_actor_start, hook_timeout=BRIEF))
     assert system.dispatch(Job()).result(WAIT) == 1
     assert len(calls) == 2
+
+
+def test_an_on_actor_stop_that_hangs_before_on_error_does_not_hold_the_outcome(
+    lab: Lab, kind: str, diary: Diary
+) -> None:
+    def handle(task: Job, ctx: TaskContext) -> None:
+        if task.n == 0:
+            raise Bang
+
+    def on_actor_stop() -> Generator[Any, None, None]:
+        yield never, "deaf"
+
+    never = lab.gate()
+    handler = make_handler(
+        kind,
+        Job,
+        handle,
+        retry=ONCE,
+        hook_timeout=BRIEF,
+        on_actor_stop=on_actor_stop,
+        on_error=lambda ctx, error: diary.note(type(error)),
+    )
+    system = lab.system(handler)
+    assert system.dispatch(Job(0)).wait(WAIT).status is TaskStatus.FAILED
+    assert diary == [Bang]
+    assert system.dispatch(Job(1)).wait(WAIT).status is TaskStatus.COMPLETED
+    never.set()
+
+
+def test_a_factory_that_hangs_before_on_error_does_not_hold_the_outcome(lab: Lab, kind: str) -> None:
+    def handle(task: Job, ctx: TaskContext) -> None:
+        if task.n == 0:
+            raise Bang
+
+    def on_actor_start() -> Generator[Any, None, None]:
+        starts.append(1)
+        if len(starts) == 2:
+            yield never, "deaf"
+
+    starts: list[int] = []
+    never = lab.gate()
+    handler = make_handler(
+        kind,
+        Job,
+        handle,
+        retry=ONCE,
+        hook_timeout=BRIEF,
+        on_actor_start=on_actor_start,
+        on_error=lambda ctx, error: None,
+    )
+    system = lab.system(handler)
+    assert system.dispatch(Job(0)).wait(WAIT).status is TaskStatus.FAILED
+    assert system.dispatch(Job(1)).wait(WAIT).status is TaskStatus.COMPLETED
+    never.set()
 
 
 def test_a_raising_on_actor_stop_is_only_logged(lab: Lab, kind: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -58,6 +58,22 @@ def test_a_running_task_is_shown_as_running_everywhere(lab: Lab, kind: str) -> N
     assert system.workflow(running.id).state is WorkflowState.RUNNING
 
 
+def test_counts_and_tasks_agree_on_what_has_come_due(lab: Lab, kind: str) -> None:
+    def handle(task: Job, ctx: TaskContext) -> Generator[Any, None, None]:
+        inside.set()
+        yield go
+
+    inside, go = lab.gate(), lab.gate()
+    system = lab.system(make_handler(kind, Job, handle))
+    system.dispatch(Job())
+    inside.pass_through()
+    due = system.dispatch(Job(), delay=0.01)
+    until(lambda: due.status() is TaskStatus.QUEUED)
+    counts = system.counts()
+    for status in TaskStatus:
+        assert counts[status] == len(system.tasks(status=status)), status
+
+
 def test_pages_follow_each_other_without_a_gap(lab: Lab, kind: str) -> None:
     system = lab.system(make_handler(kind, Job, number, retry=ONCE), make_handler(kind, Next, number))
     handles = system.dispatch_many([Job(n if n % 3 else -1) if n % 2 else Next(n) for n in range(25)])

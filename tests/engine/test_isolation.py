@@ -58,6 +58,23 @@ together = threading.Barrier(CELLS)
 waiting = 0
 
 
+@pytest.mark.parametrize("handler", [Sync, Async, SubTask])
+def test_ten_thousand_tasks_that_raise_the_worst_fail_alone(lab: Lab, handler: type[TaskHandler[Job]]) -> None:
+    global waiting  # noqa: PLW0603 - see above
+    waiting = 0
+    together.reset()
+    system = lab.system(handler)
+    system.dispatch_many([Job(n) for n in range(COUNT)])
+    system.wait_idle(60)
+    assert system.counts() == {**dict.fromkeys(TaskStatus, 0), TaskStatus.FAILED: COUNT}
+    kinds = {record.error.type.rpartition(".")[2] for record in system.tasks(limit=20) if record.error}
+    assert kinds == {error.__name__ for error in ERRORS}
+    alive = system.dispatch_many([Job(-1)] * CELLS)
+    assert [task.result(WAIT) for task in alive] == [-1] * CELLS, "not all cells are alive"
+    assert system.health().restarts == 0
+    assert system.health().healthy
+
+
 @pytest.mark.parametrize("error", ERRORS)
 def test_a_hook_that_raises_the_worst_concerns_its_task_only(lab: Lab, kind: str, error: type[BaseException]) -> None:
     def raising(*args: Any) -> None:

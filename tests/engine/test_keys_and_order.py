@@ -6,12 +6,13 @@ import threading
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from everact import Retry, TaskContext, TaskStatus
-from tests.engine.conftest import WAIT, Bang, Diary, Job, Lab, Next, make_handler, until
+from everact import events as ev
+from tests.engine.conftest import WAIT, Bang, Diary, Facts, Job, Lab, Next, make_handler, until
 
 
 def nothing(task: Any, ctx: TaskContext) -> None:
@@ -106,6 +107,45 @@ def test_a_handler_may_dispatch_its_own_key_again(lab: Lab, kind: str, diary: Di
     assert {task.status for task in system.tasks()} == {TaskStatus.COMPLETED}
 
 
+def test_a_follow_up_that_meets_a_taken_key_is_not_stored_and_its_parent_says_so(lab: Lab, kind: str) -> None:
+    def handle(task: Job, ctx: TaskContext) -> None:
+        first = ctx.dispatch(Next(1), key="k")
+        ctx.dispatch(Next(2), key="other")
+        ctx.dispatch(Next(3), key="other")
+        ids.append(first)
+
+    ids: list[UUID] = []
+    system = lab.system(make_handler(kind, Job, handle), make_handler("sync", Next, number))
+    facts = Facts(system)
+    holder = system.dispatch(Next(0), key="k", delay=3600)
+    parent = system.dispatch(Job())
+    parent.wait(WAIT)
+    system.wait_idle(WAIT)
+    stored = system.tasks(type=Next)
+    assert [task.result for task in stored] == [None, 2], "follow-ups are stored in the order of their calls"
+    rows = [entry for entry in system.history(parent.id) if entry.event == "key_taken"]
+    assert len(rows) == 2
+    assert str(holder.id) in rows[0].detail
+    assert str(stored[1].id) in rows[1].detail
+    taken = facts.first(ev.KeyTaken)
+    assert (taken.task_id, taken.key, taken.holder) == (parent.id, "k", holder.id)
+    until(lambda: len(facts.of(ev.TaskCompleted)) == 2)
+    told = {event.task_id for event in facts.of(ev.TaskDispatched)}
+    assert told == {holder.id, parent.id, stored[1].id}, "a follow-up that was not stored was announced"
+
+
+def test_two_follow_ups_with_one_id_are_one_task(lab: Lab, kind: str) -> None:
+    def handle(task: Job, ctx: TaskContext) -> None:
+        ctx.dispatch(Next(1), id=chosen)
+        ctx.dispatch(Next(1), id=chosen)
+
+    chosen = uuid4()
+    system = lab.system(make_handler(kind, Job, handle), make_handler("sync", Next, number))
+    system.dispatch(Job()).wait(WAIT)
+    assert system.wait(chosen, WAIT).result == 1
+    assert len(system.tasks()) == 2
+
+
 def test_the_same_id_is_the_same_task(lab: Lab, kind: str) -> None:
     system = lab.system(make_handler(kind, Job, number), make_handler(kind, Next, number))
     chosen = uuid4()
@@ -122,6 +162,42 @@ def test_the_same_id_is_the_same_task(lab: Lab, kind: str) -> None:
     assert system.get(chosen).result == 1
 
 
+def test_the_same_id_from_many_threads_is_one_task_that_runs_once(lab: Lab, kind: str, diary: Diary) -> None:
+    def dispatch() -> None:
+        barrier.wait(WAIT)
+        handles.extend(system.dispatch(Job(1), id=chosen) for chosen in ids)
+
+    system = lab.system(make_handler(kind, Job, lambda task, ctx: diary.note(str(ctx.task_id))))
+    ids = [uuid4() for _ in range(20)]
+    handles: list[Any] = []
+    barrier = threading.Barrier(6)
+    threads = [threading.Thread(target=dispatch) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT)
+    for chosen in ids:
+        assert system.wait(chosen, WAIT).status is TaskStatus.COMPLETED
+    assert len(handles) == 120
+    assert sorted(diary.lines) == sorted(map(str, ids))
+
+
+def test_the_same_id_twice_in_one_commit_is_stored_and_run(lab: Lab, kind: str) -> None:
+    system = lab.system(make_handler(kind, Job, number), make_handler(kind, Next, number))
+    chosen = uuid4()
+    first, second, third = in_one_batch(
+        lab,
+        system,
+        lambda: system.dispatch(Job(1), id=chosen),
+        lambda: system.dispatch(Job(1), id=chosen),
+        lambda: system.dispatch(Job(2), id=chosen),
+    )
+    assert first.id == second.id == chosen
+    assert isinstance(third, ValueError)
+    assert first.result(WAIT) == 1
+    system.wait_idle(WAIT)
+
+
 def test_the_same_key_twice_in_one_commit_is_stored_and_run_once(lab: Lab, kind: str) -> None:
     system = lab.system(make_handler(kind, Job, number), make_handler(kind, Next, number))
     first, second = in_one_batch(
@@ -131,6 +207,40 @@ def test_the_same_key_twice_in_one_commit_is_stored_and_run_once(lab: Lab, kind:
     assert first.result(WAIT) == 1
     system.wait_idle(WAIT)
     assert len(system.tasks(type=Job)) == 1
+
+
+@pytest.mark.parametrize("delay", [0, 3600])
+def test_a_dispatch_and_its_cancel_in_one_commit(lab: Lab, kind: str, diary: Diary, delay: float) -> None:
+    system = lab.system(make_handler(kind, Job, lambda task, ctx: diary.note(1)), make_handler(kind, Next, number))
+    chosen = uuid4()
+    task, answer = in_one_batch(
+        lab, system, lambda: system.dispatch(Job(1), id=chosen, delay=delay), lambda: system.cancel(chosen)
+    )
+    assert (task.id, answer.value) == (chosen, "cancelled")
+    assert task.status() is TaskStatus.CANCELLED
+    system.wait_idle(WAIT)
+    system.dispatch(Job(2)).wait(WAIT)
+    system.wait_idle(WAIT)
+    assert diary == [1]
+
+
+def test_asking_again_for_a_finished_id_does_not_hide_its_end_from_those_who_wait(lab: Lab, kind: str) -> None:
+    system = lab.system(make_handler(kind, Job, number), make_handler(kind, Next, number))
+    task = system.dispatch(Job(1))
+    task.wait(WAIT)
+    probe = lab.probe(system)
+    hold = probe.hold()
+    again = threading.Thread(target=system.dispatch, args=(Job(1),), kwargs={"id": task.id})
+    again.start()
+    probe.wait_until_held()
+    results: list[Any] = []
+    waiting = threading.Thread(target=lambda: results.append(task.result(WAIT / 2)), daemon=True)
+    waiting.start()
+    waiting.join(0.1)
+    hold.set()
+    again.join(WAIT)
+    waiting.join(WAIT)
+    assert results == [1]
 
 
 def test_higher_priorities_come_first_and_equals_in_order(lab: Lab, kind: str, diary: Diary) -> None:
@@ -203,6 +313,57 @@ def test_delay_and_at(lab: Lab, kind: str) -> None:
     assert timedelta(minutes=59) < near.due - now < timedelta(minutes=61)
     assert system.dispatch(Job(6), delay=0.05).result(WAIT) == 6
     system.wait_idle(WAIT)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "word"),
+    [
+        ({"at": datetime(2030, 1, 1)}, ValueError, "timezone"),  # noqa: DTZ001 - that is what is refused
+        ({"at": datetime(2030, 1, 1, tzinfo=UTC), "delay": 1}, ValueError, "not both"),
+        ({"delay": float("nan")}, ValueError, "finite"),
+        ({"delay": float("inf")}, ValueError, "finite"),
+        ({"delay": 1e18}, ValueError, "9999"),
+        ({"delay": "soon"}, TypeError, "delay"),
+        ({"delay": True}, TypeError, "delay"),
+        ({"at": 7}, TypeError, "datetime"),
+        ({"priority": 101}, ValueError, "priority"),
+        ({"priority": -101}, ValueError, "priority"),
+        ({"priority": 1.5}, ValueError, "priority"),
+        ({"key": ""}, ValueError, "key"),
+        ({"key": 7}, TypeError, "key"),
+        ({"key": "\ud800"}, ValueError, "surrogates"),
+        ({"tags": "one"}, TypeError, "tags"),
+        ({"tags": [1]}, TypeError, "tag"),
+        ({"headers": [("a", "b")]}, TypeError, "headers"),
+        ({"headers": {"a": 1}}, TypeError, "header"),
+        ({"id": "no uuid"}, ValueError, "task id"),
+        ({"id": 7}, TypeError, "task id"),
+        ({"dealy": 5}, TypeError, "dealy"),
+    ],
+)
+def test_options_without_a_meaning_are_refused_and_nothing_is_stored(
+    lab: Lab, options: dict[str, Any], error: type[Exception], word: str
+) -> None:
+    system = lab.system(make_handler("sync", Job, number))
+    with pytest.raises(error, match=word):
+        system.dispatch(Job(), **options)
+    assert system.tasks() == []
+
+
+def test_dispatch_many_is_one_commit_in_order_and_refuses_what_names_one_task(lab: Lab, kind: str) -> None:
+    system = lab.system(make_handler(kind, Job, number), make_handler(kind, Next, number))
+    before = lab.probe(system).batches
+    tasks = system.dispatch_many([Job(1), Next(2), Job(3)], delay=3600, priority=4, tags=["t"], headers={"h": "1"})
+    assert lab.probe(system).batches == before + 1
+    records = [task.record() for task in tasks]
+    assert records == system.tasks()
+    assert {(r.priority, r.tags, r.headers["h"], r.status) for r in records} == {(4, ("t",), "1", TaskStatus.SCHEDULED)}
+    assert len({record.workflow_id for record in records}) == 3
+    for options in ({"id": uuid4()}, {"key": "k"}, {"dealy": 5}):
+        with pytest.raises(TypeError):
+            system.dispatch_many([Job(1)], **options)
+    assert system.dispatch_many([]) == []
+    assert system.dispatch_many(iter([Job(5)]))[0].result(WAIT) == 5
 
 
 def test_a_bad_task_among_many_stores_none(lab: Lab, kind: str) -> None:

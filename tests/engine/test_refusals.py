@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
@@ -158,6 +160,20 @@ def test_an_outcome_that_storage_refuses_is_written_later(lab: Lab, kind: str, d
     assert len(system.tasks(type=Next)) == 1
 
 
+def test_a_refused_cancel_leaves_a_scheduled_task_to_its_due_time(lab: Lab, kind: str, diary: Diary) -> None:
+    system = lab.system(make_handler(kind, Job, lambda task, ctx: diary.note(task.n)))
+    later = system.dispatch(Job(1), delay=3600)
+    lab.probe(system).refuse = lambda batch: OSError("disk gone") if batch.cancels else None
+    with pytest.raises(StorageUnavailable):
+        later.cancel()
+    lab.probe(system).refuse = None
+    system.wait_idle(WAIT)
+    system.dispatch(Job(2)).wait(WAIT)
+    assert diary == [2], "a task was run long before it was due"
+    assert later.status() is TaskStatus.SCHEDULED
+    assert later.cancel().value == "cancelled"
+
+
 def test_a_refused_cancel_leaves_a_queued_task_to_its_handler(lab: Lab, kind: str) -> None:
     def handle(task: Job, ctx: TaskContext) -> Generator[Any, None, int]:
         if task.n == 0:
@@ -194,6 +210,34 @@ def test_a_refused_cancel_request_does_not_signal_the_running_task(lab: Lab, kin
     lab.probe(system).refuse = None
     go.set()
     assert running.result(WAIT) == "done"
+
+
+def test_a_commit_that_takes_too_long_is_unknown_and_the_same_id_settles_it(lab: Lab, kind: str) -> None:
+    system = lab.system(
+        make_handler(kind, Job, number), make_handler(kind, Next, number), settings=Settings(commit_timeout=0.05)
+    )
+    probe = lab.probe(system)
+    hold = probe.hold()
+    # On memory:// the thread that dispatches commits itself, so it is not told that it took too long.
+    late = contextlib.nullcontext() if lab.backend == "memory" else pytest.raises(StorageUnavailable)
+
+    def dispatch() -> None:
+        with late:
+            system.dispatch(Next(1), delay=3600)
+
+    other = threading.Thread(target=dispatch)
+    other.start()
+    probe.wait_until_held()
+    chosen = uuid4()
+    with pytest.raises(StorageUnavailable) as caught:
+        system.dispatch(Job(1), id=chosen)
+    assert (caught.value.outcome, caught.value.task_id) == ("unknown", chosen)
+    with pytest.raises(StorageUnavailable):
+        system.cancel(uuid4())
+    hold.set()
+    other.join(WAIT)
+    assert system.dispatch(Job(1), id=chosen).result(WAIT) == 1
+    assert len(system.tasks(type=Job)) == 1
 
 
 def test_a_function_task_takes_a_context_and_keeps_its_result(lab: Lab) -> None:

@@ -247,6 +247,27 @@ def test_an_on_error_without_follow_ups_of_its_own_drops_those_of_the_attempt(la
     assert len(system.tasks()) == 1
 
 
+def test_stop_iteration_keeps_its_name_on_every_path(lab: Lab) -> None:
+    class Plain(TaskHandler[Job]):
+        retry = Retry(attempts=2, delay=0, never=(StopIteration,))
+
+        def handle(self, task: Job, ctx: TaskContext) -> None:
+            raise StopIteration("empty")
+
+    class Watched(TaskHandler[Next]):
+        retry = Retry(attempts=2, delay=0, never=(StopIteration,))
+        timeout = 30.0
+
+        def handle(self, task: Next, ctx: TaskContext) -> None:
+            raise StopIteration("empty")
+
+    system = lab.system(Plain, Watched)
+    for task in (Job(), Next()):
+        record = system.dispatch(task).wait(WAIT)
+        assert record.error is not None
+        assert (record.error.type, record.attempt) == ("StopIteration", 1)
+
+
 def test_the_journal_tells_retries_before_the_end(lab: Lab, kind: str, diary: Diary) -> None:
     system = lab.system(make_handler(kind, Job, failing(diary, times=2), retry=QUICK))
     facts = Facts(system)

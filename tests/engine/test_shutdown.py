@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -252,6 +253,88 @@ def test_a_task_dispatched_during_the_stop_is_stored_for_the_next_start(lab: Lab
     assert lab.system(handler).task(late.id).result(WAIT) == 5
 
 
+def test_a_task_whose_payload_is_decoded_while_the_system_stops_does_not_start(lab: Lab) -> None:
+    @dataclass
+    class Slow:
+        n: int = 0
+
+        def __post_init__(self) -> None:
+            if armed.is_set() and not restarted.is_set():
+                decoding.set()
+                go.pass_through()
+
+    def handle(task: Slow, ctx: TaskContext) -> int:
+        if ctx.attempt == 1:
+            armed.set()
+            raise Bang
+        calls.append(restarted.is_set())
+        return ctx.attempt
+
+    calls: list[bool] = []
+    armed, decoding, go, restarted = lab.gate(), lab.gate(), lab.gate(), lab.gate()
+    system = lab.system(make_handler("sync", Slow, handle, retry=Retry(attempts=2, delay=0)))
+    system.dispatch(Slow())
+    decoding.pass_through()
+    stopping = in_thread(system.stop, 0.0)
+    assert joined(stopping)
+    go.set()
+    until(lambda: not any(t.name.startswith("slow/") and t.is_alive() for t in threading.enumerate()), "the end")
+    assert calls == [], "a handler was called after stop() had returned"
+
+
+def test_callers_that_wait_are_told_when_the_system_stops(lab: Lab, kind: str) -> None:
+    """Nobody waits for ever."""
+
+    def handle(task: Job, ctx: TaskContext) -> Generator[Any, None, None]:
+        inside.set()
+        yield never
+
+    inside, never = lab.gate(), lab.gate()
+    system = lab.system(make_handler(kind, Job, handle))
+    task = system.dispatch(Job())
+    later = system.dispatch(Job(), delay=3600)
+    inside.pass_through()
+    ends: list[BaseException] = []
+
+    def wait(call: Any) -> None:
+        try:
+            call()
+        except EverActError as error:
+            ends.append(error)
+
+    async def awaited() -> None:
+        await task
+
+    calls = (task.result, later.wait, system.wait_idle, lambda: asyncio.run(awaited()))
+    threads = [in_thread(wait, call) for call in calls]
+    journal = system._engine.node.journal  # type: ignore[union-attr]
+    until(lambda: sum(map(len, journal.watchers.values())) == 3 and journal._idle_waiters)
+    system.stop(timeout=0)
+    assert all(joined(thread, 3.0) for thread in threads), "somebody still waits for a system that has stopped"
+    assert len(ends) == 4
+
+
+def test_dispatching_threads_all_end_when_the_system_stops(lab: Lab, kind: str) -> None:
+    def dispatch_until_refused() -> None:
+        try:
+            while True:
+                acknowledged.append(system.dispatch(Job()).id)
+        except EverActError:
+            return
+
+    acknowledged: list[Any] = []
+    handler = make_handler(kind, Job, nothing)
+    system = lab.system(handler)
+    threads = [in_thread(dispatch_until_refused) for _ in range(6)]
+    until(lambda: len(acknowledged) > 100)
+    system.stop(WAIT)
+    assert all(joined(thread, 5.0) for thread in threads), "a dispatch hangs on a system that has stopped"
+    again = lab.system(handler)
+    again.wait_idle(WAIT)
+    statuses = {again.get(task_id).status for task_id in acknowledged}
+    assert statuses == {TaskStatus.COMPLETED}
+
+
 def test_stop_from_a_handler_only_requests(lab: Lab, kind: str) -> None:
     def handle(task: Job, ctx: TaskContext) -> str:
         ctx.system.stop()
@@ -269,6 +352,31 @@ def test_stop_from_a_hook_of_the_actor_only_requests(lab: Lab, kind: str) -> Non
     system = lab.system(handler)
     system.dispatch(Job())
     until(lambda: system.state == "stopped")
+
+
+def test_stop_from_a_subscriber_only_requests(lab: Lab, kind: str) -> None:
+    handler = make_handler(kind, Job, nothing)
+    system = lab.system(handler)
+    system.events.subscribe(lambda event: system.stop(1.0))
+    system.dispatch(Job())
+    until(lambda: system.state == "stopped")
+    lab.system(handler).wait_idle(WAIT)
+
+
+def test_stop_beside_a_requested_stop_waits_for_its_end(lab: Lab, kind: str) -> None:
+    def handle(task: Job, ctx: TaskContext) -> Generator[Any, None, None]:
+        ctx.system.stop()
+        asked.set()
+        yield go
+
+    asked, go = lab.gate(), lab.gate()
+    system = lab.system(make_handler(kind, Job, handle))
+    system.dispatch(Job())
+    asked.pass_through()
+    stopping = in_thread(system.stop, WAIT)
+    go.set()
+    assert joined(stopping)
+    assert system.state == "stopped"
 
 
 def test_after_the_stop_every_use_is_refused_and_a_second_stop_does_nothing(lab: Lab) -> None:

@@ -70,6 +70,29 @@ def test_a_value_returned_within_grace_completes_the_task(lab: Lab, kind: str) -
     assert len(system.tasks(type=Next)) == 1
 
 
+def test_a_swallowed_cancel_does_not_leak_into_the_next_task_of_the_cell(lab: Lab) -> None:
+    import asyncio
+
+    from everact import TaskHandler
+
+    class Handler(TaskHandler[Job]):
+        timeout = BRIEF
+        retry = ONCE
+
+        async def handle(self, task: Job, ctx: TaskContext) -> int:
+            if task.n == 0:
+                try:
+                    await asyncio.sleep(WAIT)
+                except asyncio.CancelledError:
+                    return 0
+            current = asyncio.current_task()
+            return current.cancelling() if current else -1
+
+    system = lab.system(Handler)
+    first, second = system.dispatch_many([Job(0), Job(1)])
+    assert (first.result(WAIT), second.result(WAIT)) == (0, 0)
+
+
 def test_a_deaf_handler_is_left_behind_fenced_and_counted(lab: Lab, kind: str, diary: Diary) -> None:
     def handle(task: Job, ctx: TaskContext) -> Generator[Any, None, str]:
         if task.n:
@@ -167,6 +190,27 @@ def test_the_first_reason_wins(lab: Lab, kind: str) -> None:
     assert task.cancel() is CancelOutcome.SIGNALLED
     go.set()
     assert task.wait(WAIT).status is TaskStatus.FAILED
+
+
+def test_on_completed_is_retried_also_after_a_value_that_came_within_grace(lab: Lab, kind: str, diary: Diary) -> None:
+    def handle(task: Job, ctx: TaskContext) -> Generator[Any, None, str]:
+        try:
+            yield never
+        except BaseException:
+            return "in time"
+        return "never"
+
+    def on_completed(ctx: TaskContext) -> None:
+        diary.note(ctx.result)
+        if len(diary.lines) == 1:
+            raise Bang
+
+    never = lab.gate()
+    handler = make_handler(
+        kind, Job, handle, on_completed=on_completed, timeout=BRIEF, retry=Retry(attempts=2, delay=0)
+    )
+    assert lab.system(handler).dispatch(Job()).wait(WAIT).status is TaskStatus.COMPLETED
+    assert diary == ["in time", "in time"]
 
 
 def test_a_timeout_covers_each_attempt_anew(lab: Lab, kind: str, diary: Diary) -> None:

@@ -492,6 +492,20 @@ def test_a_result_comes_back_as_the_annotation_of_handle_says(annotation: Any, r
     assert type(arrived) is type(result)
 
 
+@pytest.mark.parametrize(
+    "result",
+    [
+        Aliased(orderId=7),
+        AliasedBothWays.model_validate({"readAs": 1, "written": 2, "one": 3}),
+        Derived(net=7),
+    ],
+    ids=["aliases", "different names", "computed field"],
+)
+def test_a_model_as_a_result_survives_as_it_does_as_a_task(result: pydantic.BaseModel) -> None:
+    """Neither plain data in its place, nor defaults in the place of values."""
+    assert result_through(codec(Loose, result=type(result)), result) == result
+
+
 @pytest.mark.parametrize("make", [codec, pickling])
 def test_no_result_is_stored_as_none(make: Callable[..., TaskCodec]) -> None:
     assert make(Wave if make is pickling else Loose).encode_result(None, ID) is None

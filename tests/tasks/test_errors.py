@@ -75,8 +75,8 @@ CASES: list[tuple[Callable[[], BaseException], str, dict[str, object]]] = [
     (
         lambda: BlockingCallError("dispatch", "journal"),
         (
-            "dispatch() blocks, and was called on everact's journal thread; use the async form "
-            "(dispatch_async(), or `await handle`) in async handlers"
+            "dispatch() blocks, and was called on everact's journal thread; in async handlers await the handle, "
+            "or the async form (dispatch_async, cancel_async, wait_async, ...)"
         ),
         {"call": "dispatch", "thread": "journal"},
     ),
