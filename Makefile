@@ -10,13 +10,20 @@ PYTEST_ARGS ?=
 DEMO_READY ?= $(VENV)/.demo-ready
 DEV_READY ?= $(VENV)/.dev-ready
 
-.PHONY: demo test check lint types layers doctests format clean
+.PHONY: demo test bench bench-smoke check lint types layers doctests format clean
 
 demo: $(DEMO_READY)
 	$(BIN)/everact demo
 
 test: $(DEV_READY)
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+bench: $(DEV_READY)
+	$(BIN)/python -m benchmarks
+
+# Each case small: it runs, no timing is asserted.
+bench-smoke: $(DEV_READY)
+	$(BIN)/python -m benchmarks --tasks 1000 --repeat 1
 
 check: lint types layers doctests
 

@@ -309,7 +309,7 @@ class Attempt:
         """Wait in place, unless the token fires; returns why it fired."""
         token = delivery.ctx.cancellation
         if not self._is_async:
-            if token.cancelled:
+            if token.reason is CancelReason.TIMEOUT:  # it has fired, and may be waited on no more
                 self._cell.runtime.gate().wait(seconds)
             else:
                 token.wait(seconds)

@@ -18,7 +18,7 @@ from everact.actors.commit import Commit, Numbers, PlannedCancel, answers, is_st
 from everact.actors.event_stream import EventStream
 from everact.actors.messages import AwaitIdle, CancelTasks, ClaimTasks, FinishDelivery, StoreTasks, TasksDue
 from everact.actors.outcome_events import cancel_event, finish_events, key_events, store_events
-from everact.actors.runtime import Runtime
+from everact.actors.runtime import Empty, Runtime
 from everact.actors.ticket import DONE, QUEUED, Ticket, Tickets
 from everact.storage.protocol import NOTHING_LOST, Committed, Outcome, Storage
 from everact.tasks import status as st
@@ -116,13 +116,21 @@ class Journal(ThreadActor):
         self._idle_waiters = []
         while self.watchers:
             left += self.watchers.popitem()[1]
-        while self.actor_inbox.qsize():
-            waiter: AnyWaiter | None = getattr(self.actor_inbox.get(), "waiter", None)
-            if waiter is not None:
-                left.append(waiter)
+        if not self._storage.inline:  # there a turn answers, that storage is closed
+            left += self._unanswered()
         for waiter in left:
             waiter.settle(error=error)
         release(left)
+
+    def _unanswered(self) -> list[AnyWaiter]:
+        waiters: list[AnyWaiter] = []
+        while True:
+            try:
+                waiter: AnyWaiter | None = getattr(self.actor_inbox.get(block=False), "waiter", None)
+            except Empty:  # others may empty it at the same time
+                return waiters
+            if waiter is not None:
+                waiters.append(waiter)
 
     def _tell_unless_over(self, message: Any) -> None:
         self.actor_inbox.put(message)

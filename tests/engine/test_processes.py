@@ -15,6 +15,8 @@ PRELUDE = """
 import os, signal, sys, threading
 from everact import *
 url = sys.argv[1]
+# A shell that runs this suite in the background has its children ignore SIGINT, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @task
 def work(n: int) -> int:
@@ -34,13 +36,7 @@ def start(folder: Path, source: str, backend: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell that runs this suite in the background has its children ignore SIGINT, and children inherit that.
-        preexec_fn=lambda: void(signal.signal(signal.SIGINT, signal.SIG_DFL)),
     )
-
-
-def void(_: object) -> None:
-    """Drop a value."""
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:

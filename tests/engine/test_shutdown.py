@@ -272,7 +272,7 @@ def test_a_task_whose_payload_is_decoded_while_the_system_stops_does_not_start(l
 
     calls: list[bool] = []
     armed, decoding, go, restarted = lab.gate(), lab.gate(), lab.gate(), lab.gate()
-    system = lab.system(make_handler("sync", Slow, handle, retry=Retry(attempts=2, delay=0)))
+    system = lab.system(make_handler("sync", Slow, handle, retry=Retry(attempts=2, delay=0)), name="decoding")
     system.dispatch(Slow())
     decoding.pass_through()
     stopping = in_thread(system.stop, 0.0)

@@ -1,0 +1,1 @@
+"""First figures: `python -m benchmarks`. Every case runs in a fresh process, and repetitions are interleaved."""
