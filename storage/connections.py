@@ -12,6 +12,7 @@ from everact.storage.statements import CACHED_STATEMENTS
 from everact.tasks.errors import StorageError, StorageFull, StorageUnavailable
 
 BUSY_TIMEOUT_SECONDS = 5.0
+SWITCH_TRIES = 100
 CHECKPOINT_PAGES = 8000
 IDLE_READERS = 4
 OLDEST_SQLITE = (3, 35, 0)
@@ -80,7 +81,7 @@ class Connections:
             return self._writers.pop()
         except IndexError:
             connection = connect(self.path)
-        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        mode = _write_ahead(connection)
         if mode != "wal":
             msg = f"{self.path} cannot have a write-ahead log (SQLite says {mode!r}); put it on a local disk"
             raise StorageUnavailable(msg)
@@ -131,6 +132,23 @@ class Connections:
             return
         for connection in idle:
             connection.close()
+
+
+def _write_ahead(connection: sqlite3.Connection) -> str:
+    """Switch to a write-ahead log; returns the mode that the file then has.
+
+    The switch itself does not wait: it fails at once while another process, opening the same new file, switches or
+    writes. Asking for the write lock does wait, as long as the connection's timeout, so that is done between tries.
+    """
+    for _ in range(SWITCH_TRIES):
+        try:
+            return str(connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    return str(connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -19,9 +19,11 @@ def schema_version(connection: sqlite3.Connection, path: str) -> int:
         StorageUnavailable: The file belongs to another application.
         MigrationError: A newer everact wrote it.
     """
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    # The mark last: it is committed with the tables, so whoever sees the tables of a migration that commits at this
+    # moment sees its mark too.
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
     if application != APPLICATION_ID and (tables or version):
         msg = f"{path} is a database of another application, it was left as it is; give everact a file of its own"
         raise StorageUnavailable(msg)

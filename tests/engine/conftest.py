@@ -149,6 +149,7 @@ class Probe:
         self.batches = 0
         self.refuse: Callable[[Batch], BaseException | None] | None = None
         self.fail_adopt: BaseException | None = None
+        self.on_adopt: Callable[[], object] = lambda: None
         self._hold: Gate | None = None
         self._held = threading.Event()
         self._dead = False
@@ -186,6 +187,7 @@ class Probe:
     def adopt(self, types: Collection[str], now: int) -> Adoption:
         if self.fail_adopt is not None:
             raise self.fail_adopt
+        self.on_adopt()
         return self.inner.adopt(types, now)
 
     def adopted(self, after: tuple[int, int, int] | None, limit: int) -> list[Record]:
@@ -247,6 +249,20 @@ class Lab:
         system.start()
         return system
 
+    def idle_system(self, *handlers: object, **options: Any) -> ActorSystem:
+        """Make a system and start it, with cells that take no task: what is dispatched stays where it is."""
+        system = self.build(*handlers, **options)
+        self.probe(system).on_adopt = lambda: self.close_pools(system)
+        system.start()
+        return system
+
+    @staticmethod
+    def close_pools(system: ActorSystem) -> None:
+        """From now on nothing starts."""
+        assert system._engine is not None
+        for pool in system._engine.node.pools:
+            pool.closed = True
+
     def probe(self, system: ActorSystem) -> Probe:
         """Return the storage of a system."""
         return self._probes[id(system)]
@@ -258,8 +274,7 @@ class Lab:
         self.probe(system).die()
         for actor in (engine.node.timer, engine.node.journal, engine.node.stream):
             assert actor.stop_thread(WAIT)
-        for pool in engine.node.pools:
-            pool.closed = True
+        self.close_pools(system)
         system._engine = None
         system.state = "crashed"
 

@@ -367,8 +367,8 @@ def test_an_undecodable_record_is_quarantined_and_its_bytes_are_kept(lab: Lab, k
     class Other:
         n: list[str]
 
-    old = lab.system(make_handler(kind, Job, note(diary), task_name="job"))
-    task = old.dispatch(Job(7), delay=0.01)
+    old = lab.idle_system(make_handler(kind, Job, note(diary), task_name="job"))
+    task = old.dispatch(Job(7))
     lab.crash(old)
     hooks = {"on_error": lambda ctx, error: diary.note("on_error"), "on_started": lambda ctx: diary.note("on_started")}
     system = lab.system(make_handler(kind, Other, note(diary), task_name="job", **hooks))
@@ -387,8 +387,8 @@ def test_an_undecodable_record_is_quarantined_and_its_bytes_are_kept(lab: Lab, k
 
 def test_a_bad_signature_is_quarantined_without_unpickling(lab: Lab, kind: str, diary: Diary) -> None:
     handler = make_handler(kind, Job, note(diary), codec="cloudpickle", task_name="job")
-    old = lab.system(handler, settings=Settings(secret_keys={"k": b"one"}, grace=0.1))
-    task = old.dispatch(Job(7), delay=0.01)
+    old = lab.idle_system(handler, settings=Settings(secret_keys={"k": b"one"}, grace=0.1))
+    task = old.dispatch(Job(7))
     lab.crash(old)
     system = lab.system(handler, settings=Settings(secret_keys={"k": b"two"}, grace=0.1))
     assert system.wait(task.id, WAIT).status is TaskStatus.QUARANTINED
@@ -406,8 +406,8 @@ def test_cloudpickle_tasks_and_results_survive(lab: Lab, kind: str) -> None:
 
 
 def test_a_type_without_a_handler_here_stays_queued(lab: Lab, kind: str) -> None:
-    old = lab.system(make_handler(kind, Job, lambda task, ctx: None), make_handler(kind, Next, lambda task, ctx: 1))
-    task = old.dispatch(Next(), delay=0.001)
+    old = lab.idle_system(make_handler(kind, Next, lambda task, ctx: "too soon"))
+    task = old.dispatch(Next())
     lab.crash(old)
     system = lab.system(make_handler(kind, Job, lambda task, ctx: "ran"))
     assert system.dispatch(Job()).result(WAIT) == "ran"

@@ -25,6 +25,7 @@ from everact import (
     bind,
     task,
 )
+from everact.actors import journal
 from everact.storage.protocol import Batch
 from everact.tasks.errors import StorageError
 from tests.engine.conftest import WAIT, Diary, Job, Lab, Next, make_handler, until
@@ -137,7 +138,11 @@ def test_only_the_offender_of_a_batch_gets_the_error(lab: Lab, kind: str) -> Non
     assert len(system.tasks(type=Job)) == 2
 
 
-def test_an_outcome_that_storage_refuses_is_written_later(lab: Lab, kind: str, diary: Diary) -> None:
+def test_an_outcome_that_storage_refuses_is_written_later(
+    lab: Lab, kind: str, diary: Diary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "REWRITE_SECONDS", 0.01)
+
     def handle(task: Job, ctx: TaskContext) -> int:
         diary.note(task.n)
         ctx.dispatch(Next(task.n))
@@ -266,8 +271,8 @@ def test_class_attributes_are_read_when_the_system_is_built(lab: Lab, kind: str)
 
 
 def test_a_task_is_found_under_an_alias(lab: Lab, kind: str) -> None:
-    old = lab.system(make_handler(kind, Job, number, task_name="old.name"))
-    first = old.dispatch(Job(4), delay=0.01)
+    old = lab.idle_system(make_handler(kind, Job, number, task_name="old.name"))
+    first = old.dispatch(Job(4))
     lab.crash(old)
     system = lab.system(make_handler(kind, Job, number, task_name="new.name", aliases=("old.name",)))
     assert system.wait(first.id, WAIT).result == 4

@@ -212,10 +212,20 @@ def test_a_timeout_is_retried_only_when_on_names_it(lab: Lab, kind: str, diary: 
 
 
 def test_attempts_are_stored_so_that_a_crash_does_not_reset_them(lab: Lab, kind: str, diary: Diary) -> None:
-    handler = make_handler(kind, Job, failing(diary), retry=Retry(attempts=3, delay=0.2))
+    def handle(task: Job, ctx: TaskContext) -> Generator[Any, None, None]:
+        diary.note(ctx.attempt)
+        inside.set()
+        yield go
+        raise Bang
+
+    inside, go = lab.gate(), lab.gate()
+    handler = make_handler(kind, Job, handle, retry=Retry(attempts=3, delay=0))
     old = lab.system(handler)
     task = old.dispatch(Job())
-    until(lambda: task.record().attempt == 1 and task.status() is not TaskStatus.RUNNING)
+    inside.pass_through()
+    lab.close_pools(old)
+    go.set()
+    until(lambda: task.status() is not TaskStatus.RUNNING)
     lab.crash(old)
     system = lab.system(handler)
     assert system.wait(task.id, WAIT).status is TaskStatus.FAILED
