@@ -178,7 +178,10 @@ class HandlerActor(SystemActor):
         delivery = self._attempt.begin(ticket, task)
         ticket.task = None
         ticket.delivery = delivery
-        # Looked at after the delivery is in its place: the journal sets the request before it looks for one.
+        # Looked at after the delivery is in its place: whoever stops or cancels says so first, then looks for one.
+        if self.pool.closed:
+            self._attempt.requeue(delivery)
+            return False
         step = self._attempt.cancelled if record.cancel_requested is not None else self._attempt.run
         return await self._play(delivery, step)
 

@@ -108,5 +108,8 @@ def _recover(connection: sqlite3.Connection, pair: Pair, me: int, now: int, *, c
 
 
 def _forget(connection: sqlite3.Connection, number: int) -> None:
-    connection.execute("DELETE FROM incarnation WHERE number = ?", (number,))
+    # Never the highest: the next incarnation takes its number from that, and a number must not come twice.
+    connection.execute(
+        "DELETE FROM incarnation WHERE number = ? AND number < (SELECT max(number) FROM incarnation)", (number,)
+    )
     connection.execute("DELETE FROM adoption WHERE incarnation = ?", (number,))

@@ -11,7 +11,7 @@ import pytest
 from everact import Retry, TaskContext, TaskHandler, TaskStatus
 from tests.engine.conftest import WAIT, Job, Lab, make_handler
 
-COUNT = {"memory": 10_000, "sqlite": 2_000}
+COUNT = {"memory": 10_000, "sqlite": 10_000}
 CELLS = 4
 
 

@@ -6,14 +6,16 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from everact import ActorSystem, Retry, TaskContext, TaskHandler, TaskStatus
-from tests.engine.conftest import WAIT, Bang, Diary, Job, Lab, Next, make_handler, until
+from everact.storage.protocol import Adoption
+from everact.storage.sqlite import SqliteStorage
+from tests.engine.conftest import WAIT, Bang, Diary, Job, Lab, Next, Probe, make_handler, until
 
 
 def test_everything_queued_is_run_by_the_next_incarnation(lab: Lab, kind: str) -> None:
@@ -166,6 +168,24 @@ def test_a_retry_that_was_waiting_is_waited_for_by_wait_idle(lab: Lab, kind: str
     system = lab.system(handler)
     system.wait_idle(WAIT)
     assert diary == [1, 2]
+
+
+def test_no_incarnation_is_given_the_number_of_one_that_was_forgotten(tmp_path: Path) -> None:
+    """A slow starter adopts after a later node has come and gone; the next one must not follow in its steps."""
+
+    class Slow(Probe):
+        def adopt(self, types: Collection[str], now: int) -> Adoption:
+            with ActorSystem(handlers=[handler], storage=url, name="passer-by") as system:
+                assert system.dispatch(Job(1)).result(WAIT) == 1
+            return super().adopt(types, now)
+
+    url = f"sqlite:///{tmp_path}/tasks.db"
+    handler = make_handler("sync", Job, lambda task, ctx: task.n)
+    with (
+        ActorSystem(handlers=[handler], storage=Slow(SqliteStorage(tmp_path / "tasks.db"))) as first,
+        ActorSystem(handlers=[handler], storage=url) as second,
+    ):
+        assert [system.dispatch(Job(2)).result(WAIT) for system in (first, second)] == [2, 2]
 
 
 PROGRAM = textwrap.dedent(

@@ -21,6 +21,8 @@ from everact import (
     TaskContext,
     TaskStatus,
 )
+from everact.actors.attempt import Attempt
+from everact.actors.ticket import Delivery, Ticket
 from tests.engine.conftest import BRIEF, WAIT, Bang, Diary, Job, Lab, Next, make_handler, until
 
 
@@ -280,6 +282,35 @@ def test_a_task_whose_payload_is_decoded_while_the_system_stops_does_not_start(l
     go.set()
     until(lambda: not any(t.name.startswith("slow/") and t.is_alive() for t in threading.enumerate()), "the end")
     assert calls == [], "a handler was called after stop() had returned"
+
+
+def test_a_task_that_a_cell_has_just_taken_does_not_start_after_the_stop(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread may lose its turn anywhere: here between taking the ticket and showing its delivery."""
+
+    def begin(self: Attempt, ticket: Ticket, task: object) -> Delivery:
+        taken.set()
+        go.pass_through()
+        return real(self, ticket, task)
+
+    real = Attempt.begin
+    monkeypatch.setattr(Attempt, "begin", begin)
+    calls: list[str] = []
+    taken, go = lab.gate(), lab.gate()
+    system = lab.system(
+        make_handler("sync", Job, lambda task, ctx: calls.append(system.state)),
+        settings=Settings(grace=WAIT),
+        name="taking",
+    )
+    system.dispatch(Job())
+    taken.pass_through()
+    stopping = in_thread(system.stop, 0.0)
+    joined(stopping, 0.2)
+    go.set()
+    assert joined(stopping)
+    until(lambda: not any(t.name.startswith("taking") for t in threading.enumerate()), "the end of all threads")
+    assert "stopped" not in calls, "a handler was called after stop() had returned"
 
 
 def test_callers_that_wait_are_told_when_the_system_stops(lab: Lab, kind: str) -> None:
