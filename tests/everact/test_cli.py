@@ -107,7 +107,7 @@ def shop(tmp_path: Path) -> Shop:
         scheduled = system.dispatch(double.task(1), delay=3600)
         completed.wait(10)
         failed.wait(10)
-        until(lambda: system.get(between_attempts.id).attempt == 1, system)
+        until(lambda: system.get(between_attempts.id).error is not None, system)
         return Shop(path, completed.id, failed.id, scheduled.id, between_attempts.id)
 
 
