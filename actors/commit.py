@@ -33,10 +33,14 @@ class Numbers:
         self.last = incarnation << 40
 
     def give(self, record: Record) -> Record:
-        """Number a row that is about to be stored, and make it this incarnation's."""
-        self.last += 1
-        record.seq = self.last
-        record.owner = self.incarnation
+        """Number a row that is about to be stored, and make it this incarnation's.
+
+        A row that was sent before keeps its number: by that storage knows it again, if it was written after all.
+        """
+        if record.seq == 0:
+            self.last += 1
+            record.seq = self.last
+            record.owner = self.incarnation
         return record
 
 
@@ -182,6 +186,15 @@ def is_stored(ticket: Ticket, committed: Committed) -> bool:
     """Whether a planned insert was written: another row, even one with the same id, may stand in its place."""
     holder = committed.taken.get(ticket.record.id) if committed.taken else None
     return holder is None or holder.seq == ticket.record.seq
+
+
+def was_written(outcome: Outcome, record: Record | None) -> bool:
+    """Whether an outcome that does not fit is there already: its commit had failed after it was written."""
+    return (
+        record is not None
+        and (record.seq, record.owner) == (outcome.seq, outcome.owner)
+        and (record.status, record.attempt, record.finished) == (outcome.status, outcome.attempt, outcome.finished)
+    )
 
 
 def begun(record: Record) -> bool:

@@ -14,7 +14,16 @@ from uuid import UUID
 
 from everact.actors.actor import DRAIN_LIMIT, ThreadActor
 from everact.actors.baton import AnyWaiter, release
-from everact.actors.commit import Commit, Numbers, PlannedCancel, answers, is_stored, settle_cancel, settle_finish
+from everact.actors.commit import (
+    Commit,
+    Numbers,
+    PlannedCancel,
+    answers,
+    is_stored,
+    settle_cancel,
+    settle_finish,
+    was_written,
+)
 from everact.actors.event_stream import EventStream
 from everact.actors.messages import AwaitIdle, CancelTasks, ClaimTasks, FinishDelivery, StoreTasks, TasksDue
 from everact.actors.outcome_events import cancel_event, finish_events, key_events, store_events
@@ -201,15 +210,17 @@ class Journal(ThreadActor):
         self, finish: FinishDelivery, committed: Committed, ready: list[Ticket], woken: list[AnyWaiter]
     ) -> None:
         outcome = finish.outcome
+        follow_ups: Sequence[Ticket] = finish.follow_ups
         if committed.lost and outcome.seq in committed.lost:
-            self._forget_lost(finish)
-            return
+            if not was_written(outcome, self._storage.get(outcome.id)):
+                self._forget_lost(finish)
+                return
+            follow_ups = self._present(follow_ups)
         heir = settle_finish(finish, self.tickets)
         if heir is not None:
             ready.append(heir)
         elif self.watchers:
             self._tell_watchers(outcome, woken)
-        follow_ups: Sequence[Ticket] = finish.follow_ups
         if follow_ups:
             follow_ups = [ticket for ticket in follow_ups if is_stored(ticket, committed)]
             self._take_in(follow_ups, ready)
@@ -288,6 +299,11 @@ class Journal(ThreadActor):
             woken.append(waiter)
         self._idle_waiters = []
 
+    def _present(self, tickets: Sequence[Ticket]) -> list[Ticket]:
+        """Those whose row is in storage, though the commit that wrote it may have failed."""
+        found = [(ticket, self._storage.get(ticket.record.id)) for ticket in tickets]
+        return [ticket for ticket, record in found if record is not None and record.seq == ticket.record.seq]
+
     def _forget_lost(self, finish: FinishDelivery) -> None:
         """The fence held: the row had left this node's hands, so its outcome is not ours to write."""
         logger.warning("a late outcome of task %s was refused: another node has it", UUID(bytes=finish.outcome.id))
@@ -297,6 +313,8 @@ class Journal(ThreadActor):
 
     def _refuse(self, message: Any, error: BaseException) -> None:
         """Storage has refused this one message: tell its caller, or try an outcome again later."""
+        if type(message) is StoreTasks:
+            self._run_what_is_there(message)
         waiter: AnyWaiter | None = getattr(message, "waiter", None)
         if waiter is not None:
             known = error if isinstance(error, EverActError) else StorageUnavailable(repr(error), outcome="unknown")
@@ -304,8 +322,15 @@ class Journal(ThreadActor):
             release((waiter,))
             return
         logger.error("storage did not take an outcome; it is tried again in %s s", REWRITE_SECONDS, exc_info=error)
-        self.call_after(REWRITE_SECONDS, lambda: self.tell_or_run(message))
+        self.call_after(REWRITE_SECONDS, lambda: self.submit(message))
 
-    def tell_or_run(self, message: Any) -> None:
-        """Submit once more, from any thread."""
-        self.submit(message)
+    def _run_what_is_there(self, store: StoreTasks) -> None:
+        """Tasks whose commit failed after it was written must not wait for the next start to be run."""
+        ready: list[Ticket] = []
+        try:
+            self._take_in(self._present(store.tickets), ready)
+        except Exception as error:
+            logger.warning(
+                "whether %d task(s) were stored cannot be read", len(store.tickets), exc_info=error
+            )
+        self.route(ready, self.runtime.now())

@@ -1,0 +1,75 @@
+"""A commit that fails after it was written: callers are told "unknown", and the work goes on all the same."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from everact import ActorSystem, StorageUnavailable, TaskContext, TaskStatus, task
+from everact.storage.memory import MemoryStorage
+from everact.storage.protocol import Batch, Committed, Storage
+from everact.storage.sqlite import SqliteStorage
+
+WAIT = 10.0
+
+
+@task
+def child(n: int) -> int:
+    return n
+
+
+@task
+def parent(ctx: TaskContext, n: int) -> int:
+    ctx.dispatch(child.task(n))
+    return n
+
+
+class WritesAndFails:
+    """A storage whose next commits that `picks` chooses are written, and answered with an error."""
+
+    def __init__(self, inner: Storage) -> None:
+        self._inner = inner
+        self.picks: Any = lambda batch: False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def commit(self, batch: Batch) -> Committed:
+        committed = self._inner.commit(batch)
+        if self.picks(batch):
+            self.picks = lambda batch: False
+            msg = "fsync failed"
+            raise StorageUnavailable(msg, outcome="unknown")
+        return committed
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def storage(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Any:
+    return WritesAndFails(MemoryStorage() if request.param == "memory" else SqliteStorage(tmp_path / "tasks.db"))
+
+
+def test_a_task_whose_dispatch_ended_unknown_is_run_and_the_same_id_settles_it(storage: Any) -> None:
+    with ActorSystem(handlers=[child, parent], storage=storage) as system:
+        chosen = uuid4()
+        storage.picks = lambda batch: batch.inserts
+        with pytest.raises(StorageUnavailable) as caught:
+            system.dispatch(child.task(7), id=chosen)
+        assert caught.value.outcome == "unknown"
+        assert system.wait(chosen, WAIT).status is TaskStatus.COMPLETED
+        assert system.dispatch(child.task(7), id=chosen).result(WAIT) == 7
+        assert len(system.tasks()) == 1
+
+
+def test_an_outcome_that_was_written_is_not_taken_for_a_fenced_one(storage: Any) -> None:
+    with ActorSystem(handlers=[child, parent], storage=storage) as system:
+        storage.picks = lambda batch: batch.outcomes
+        assert system.dispatch(parent.task(3)).result(WAIT) == 3
+        system.wait_idle(WAIT)
+        assert [(record.type.rpartition(".")[2], record.result) for record in system.tasks()] == [
+            ("parent", 3),
+            ("child", 3),
+        ]
+        assert {record.status for record in system.tasks()} == {TaskStatus.COMPLETED}
