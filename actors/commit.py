@@ -12,7 +12,7 @@ from uuid import UUID
 
 from everact.actors.messages import CancelTasks, ClaimTasks, FinishDelivery, StoreTasks
 from everact.actors.ticket import CANCELLED, DONE, QUEUED, STARTED, Ticket, Tickets
-from everact.storage.protocol import Batch, CancelRequest, Claim, Committed, Outcome, Storage
+from everact.storage.protocol import Batch, CancelRequest, Claim, Committed, Outcome, Storage, outcome_of
 from everact.tasks import status as st
 from everact.tasks.cancellation import CancelOutcome, CancelReason
 from everact.tasks.errors import NotOwner
@@ -162,18 +162,9 @@ class Commit:
     def _cancel_now(self, cancel: PlannedCancel, record: Record) -> None:
         cancel.seq = record.seq
         cancel.outcome = CancelOutcome.CANCELLED
-        cancel.stored = Outcome(
-            id=record.id,
-            seq=record.seq,
-            owner=record.owner,
-            expected=record.attempt,
-            status=st.CANCELLED,
-            attempt=record.attempt,
-            due=record.due,
-            started=record.started,
-            finished=self.batch.now,
-            error=TaskError("everact.tasks.errors.TaskCancelled", cancel.reason) if cancel.reason else None,
-        )
+        cancel.stored = outcome_of(record, st.CANCELLED)
+        cancel.stored.finished = self.batch.now
+        cancel.stored.error = TaskError("everact.tasks.errors.TaskCancelled", cancel.reason) if cancel.reason else None
         self.batch.cancels.append(cancel.stored)
 
     def _request(self, cancel: PlannedCancel, record: Record) -> None:

@@ -90,9 +90,10 @@ class HandlerActor(SystemActor):
         self.pool.rouse(self)
         self._executor.submit(partial(self._turn, self.generation))
 
-    def on_batch(self, messages: list[Any]) -> None:
-        """Cells take their messages one by one, in a turn."""
-        raise NotImplementedError
+    def on_batch(self, messages: list[Any]) -> None:  # noqa: ARG002 - the signature is the base's
+        """Never called: cells take their messages one by one, in a turn."""
+        msg = f"{self.actor_urn} has no batches"
+        raise TypeError(msg)
 
     # -- a turn --------------------------------------------------------------------------------------------
 

@@ -96,7 +96,7 @@ class Journal(ThreadActor):
             self._settle(commit, NOTHING_LOST, messages)
             return
         try:
-            committed = self.runtime.storage_call(self._storage.commit, commit.batch)
+            committed = self._storage.commit(commit.batch)
         except Exception as error:
             self.route(commit.undo(), commit.batch.now)
             if len(messages) > 1:
@@ -330,7 +330,5 @@ class Journal(ThreadActor):
         try:
             self._take_in(self._present(store.tickets), ready)
         except Exception as error:
-            logger.warning(
-                "whether %d task(s) were stored cannot be read", len(store.tickets), exc_info=error
-            )
+            logger.warning("whether %d task(s) were stored cannot be read", len(store.tickets), exc_info=error)
         self.route(ready, self.runtime.now())

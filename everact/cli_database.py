@@ -13,7 +13,7 @@ import msgspec
 from everact.access import plain_result
 from everact.actors.runtime import ThreadRuntime
 from everact.storage import migrations, storage_from
-from everact.storage.connections import Connections, connect, create_private, failure
+from everact.storage.connections import connect, create_private, failure
 from everact.storage.protocol import Selection
 from everact.storage.sqlite import SqliteStorage
 from everact.system import ActorSystem
@@ -108,8 +108,7 @@ def reading(storage: SqliteStorage) -> Iterator[None]:
     if version < newest_schema():
         msg = f"{storage.path} has schema {version}, this everact reads schema {newest_schema()}; run everact migrate"
         raise MigrationError(msg)
-    # SqliteStorage has no opening of this kind. Its own registers a node, which takes a write.
-    storage._connections = Connections(storage.path, "power")
+    storage.open_for_reading()
     try:
         yield
     finally:

@@ -18,11 +18,12 @@ from everact.actors.node import Node
 from everact.actors.pool import Pool
 from everact.actors.router import Router
 from everact.actors.runtime import Runtime
+from everact.actors.storage_seam import StorageSeam
 from everact.actors.ticket import Delivery, Ticket
 from everact.actors.timer import Timer
 from everact.config import Settings
 from everact.storage.codec import TaskCodec
-from everact.storage.protocol import Outcome, Storage
+from everact.storage.protocol import Storage, outcome_of
 from everact.supervision.handler_supervisor import HandlerSupervisor
 from everact.tasks import status as st
 from everact.tasks.cancellation import CancelReason
@@ -57,7 +58,7 @@ class Engine:
         handlers: Sequence[tuple[HandlerSpec, TaskCodec]],
         middleware: tuple[Any, ...],
     ) -> None:
-        self.storage = storage
+        self.storage = storage = StorageSeam(runtime, storage)
         self.settings = settings
         self._name = name
         self._runtime = runtime
@@ -200,18 +201,7 @@ class Engine:
         for ticket in list(self.node.journal.tickets.resident.values()):
             record = ticket.record
             if ticket.delivery is None and record.status == st.RUNNING and not ticket.foreign:
-                outcome = Outcome(
-                    id=record.id,
-                    seq=record.seq,
-                    owner=record.owner,
-                    expected=record.attempt,
-                    status=st.QUEUED,
-                    attempt=record.attempt,
-                    due=record.due,
-                    started=record.started,
-                    error=record.error,
-                )
-                self.node.journal.submit(FinishDelivery(ticket, outcome, ()))
+                self.node.journal.submit(FinishDelivery(ticket, outcome_of(record, st.QUEUED), ()))
 
     def _retire_instances(self, deadline: float) -> None:
         waiters = []

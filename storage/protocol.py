@@ -40,6 +40,21 @@ class Outcome(msgspec.Struct, gc=False, kw_only=True):
     history: HistoryRow | None = None
 
 
+def outcome_of(record: Record, status: int) -> Outcome:
+    """An outcome that changes a row's status, and keeps the rest as it is."""
+    return Outcome(
+        id=record.id,
+        seq=record.seq,
+        owner=record.owner,
+        expected=record.attempt,
+        status=status,
+        attempt=record.attempt,
+        due=record.due,
+        started=record.started,
+        error=record.error,
+    )
+
+
 class CancelRequest(msgspec.Struct, frozen=True):
     """Remember that a started task was asked to stop: set `cancel_requested` unless the row is terminal."""
 

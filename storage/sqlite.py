@@ -94,6 +94,13 @@ class SqliteStorage:
 
     # Writing
 
+    def open_for_reading(self) -> None:
+        """Open it to look only: no node is registered, nothing is adopted, migrated or made; end with `abandon`.
+
+        The file must exist and have the newest schema; the reading methods raise StorageUnavailable otherwise.
+        """
+        self._connections = Connections(self.path, self._durability)
+
     def commit(self, batch: Batch) -> Committed:
         """Write a batch in one transaction; see `Storage.commit`."""
         writer = None

@@ -251,12 +251,12 @@ class StorageUnavailable(StorageError):
         self.task_id = task_id
         self.outcome = outcome
         about = f" for task {task_id}" if task_id else ""
-        advice = (
-            "it may or may not be stored: dispatch it again with the same id="
+        super().__init__(
+            f"storage did not confirm the write{about} ({detail}); it may or may not be stored: "
+            "dispatch it again with the same id="
             if outcome == "unknown"
-            else "nothing was stored"
+            else f"storage cannot be used{about} ({detail}); nothing was stored"
         )
-        super().__init__(f"storage did not confirm the write{about} ({detail}); {advice}")
 
 
 class StorageFull(StorageError):

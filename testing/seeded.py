@@ -89,15 +89,15 @@ class SeededRuntime:
 
     Args:
         seed: Decides who runs next, ids and jitter.
-        crash_at: Number of the storage call at which the node dies, counted from 1; None for never. It dies
-            before the call for an odd seed and after it for an even one.
+        crash_at: Number of the commit at which the node dies, counted from 1; None for never. It dies before
+            the commit for an odd seed and after it for an even one.
     """
 
     def __init__(self, seed: int, crash_at: int | None = None) -> None:
         self._chance, self._seed, self._time = random.Random(seed), seed, 0.0
         self._driver = self._current = Fiber("driver", None)
         self._fibers = [self._driver]
-        self.crash_at, self.storage_calls, self.crashed, self._stuck = crash_at, 0, False, ""
+        self.crash_at, self.commits, self.crashed, self._stuck = crash_at, 0, False, ""
         self.monotonic: Callable[[], float] = lambda: self._time
         self.random = self._chance.random
 
@@ -147,8 +147,8 @@ class SeededRuntime:
 
     def storage_call(self, call: Callable[..., R], *args: Any) -> R:
         """See `Runtime.storage_call`."""
-        self.storage_calls += 1
-        if self.storage_calls != self.crash_at:
+        self.commits += call.__name__ == "commit"
+        if call.__name__ != "commit" or self.commits != self.crash_at:
             self.wait(lambda: True, None)
             return call(*args)
         if self._seed % 2 == 0:

@@ -158,7 +158,7 @@ CASES: list[tuple[Callable[[], BaseException], str, dict[str, object]]] = [
     ),
     (
         lambda: StorageUnavailable("locked"),
-        "storage did not confirm the write (locked); nothing was stored",
+        "storage cannot be used (locked); nothing was stored",
         {"task_id": None, "outcome": "refused"},
     ),
 ]

@@ -1,0 +1,62 @@
+"""A storage behind the runtime: every call into it is a place where a simulation may switch, fail or crash."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from everact.actors.runtime import Runtime
+from everact.storage.protocol import Adoption, Batch, Committed, Selection, Storage
+from everact.tasks.record import HistoryRow, Record
+
+
+class StorageSeam:
+    """Makes each call of a `Storage` through `Runtime.storage_call`; see there for what the calls do."""
+
+    def __init__(self, runtime: Runtime, storage: Storage) -> None:
+        self._call = runtime.storage_call
+        self._storage = storage
+        self.url, self.inline, self.durable = storage.url, storage.inline, storage.durable
+
+    def open(self, now: int) -> int:
+        """See `Storage.open`."""
+        return self._call(self._storage.open, now)
+
+    def commit(self, batch: Batch) -> Committed:
+        """See `Storage.commit`."""
+        return self._call(self._storage.commit, batch)
+
+    def adopt(self, types: Collection[str], now: int) -> Adoption:
+        """See `Storage.adopt`."""
+        return self._call(self._storage.adopt, types, now)
+
+    def adopted(self, after: tuple[int, int, int] | None, limit: int) -> list[Record]:
+        """See `Storage.adopted`."""
+        return self._call(self._storage.adopted, after, limit)
+
+    def get(self, id: bytes) -> Record | None:
+        """See `Storage.get`."""
+        return self._call(self._storage.get, id)
+
+    def select(self, selection: Selection) -> list[Record]:
+        """See `Storage.select`."""
+        return self._call(self._storage.select, selection)
+
+    def counts(self) -> dict[int, int]:
+        """See `Storage.counts`."""
+        return self._call(self._storage.counts)
+
+    def history(self, id: bytes) -> list[HistoryRow]:
+        """See `Storage.history`."""
+        return self._call(self._storage.history, id)
+
+    def alive(self, owner: int) -> bool:
+        """See `Storage.alive`."""
+        return self._call(self._storage.alive, owner)
+
+    def close(self) -> None:
+        """See `Storage.close`."""
+        return self._call(self._storage.close)
+
+    def abandon(self) -> None:
+        """See `Storage.abandon`. Not through the runtime: this is what a crash itself does."""
+        self._storage.abandon()
