@@ -11,6 +11,7 @@ import pytest
 from everact.storage import migrations
 from everact.storage.sqlite import SqliteStorage
 from everact.tasks.errors import MigrationError, StorageError, StorageUnavailable
+from everact.tasks.record import Record
 
 NOW = 1_700_000_000_000_000
 
@@ -62,7 +63,7 @@ def test_an_older_file_is_brought_up_to_date_and_keeps_its_rows(path: Path, monk
         monkeypatch, "ALTER TABLE task ADD COLUMN color TEXT;\nCREATE TABLE later (x); -- two;", "DROP TABLE later;"
     )
     start(path)
-    assert read(path, "PRAGMA user_version") == [(3,)]
+    assert read(path, "PRAGMA user_version") == [(len(migrations.scripts()),)]
     assert read(path, "SELECT count(*) FROM incarnation") == [(2,)]
     assert read(path, "SELECT count(*) FROM pragma_table_info('task') WHERE name = 'color'") == [(1,)]
 
@@ -73,9 +74,29 @@ def test_a_migration_that_breaks_off_leaves_the_old_schema(path: Path, monkeypat
         add_scripts(patched, "CREATE TABLE later (x);", "CREATE TABLE task (x);")
         with pytest.raises(StorageUnavailable, match="task already exists"):
             start(path)
-    assert read(path, "PRAGMA user_version") == [(1,)]
+    assert read(path, "PRAGMA user_version") == [(len(migrations.scripts()),)]
     assert read(path, "SELECT count(*) FROM sqlite_master WHERE name = 'later'") == [(0,)]
     start(path)
+
+
+def test_tasks_of_a_file_with_schema_1_are_there_after_the_migration(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = "seq, id, type, status, owner, priority, due, created, queue, kind, payload"
+    task = Record(id=bytes(16), type="t", payload=b"{}", due=NOW, created=NOW, seq=1 << 40, owner=1)
+    first = migrations.scripts()[:1]
+    with monkeypatch.context() as older_version:
+        older_version.setattr(migrations, "scripts", lambda: first)
+        start(path)
+    assert read(path, "PRAGMA user_version") == [(1,)]
+    values = f"1 << 40, zeroblob(16), 't', 1, 1, 0, {NOW}, {NOW}, 'default', 'task', CAST('{{}}' AS BLOB)"
+    change(path, f"INSERT INTO task ({columns}) VALUES ({values})")
+    storage = SqliteStorage(path)
+    storage.open(NOW)
+    try:
+        assert storage.get(bytes(16)) == task
+    finally:
+        storage.close()
 
 
 def test_a_newer_file_is_refused_with_the_remedy(path: Path) -> None:
