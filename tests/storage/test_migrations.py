@@ -90,7 +90,7 @@ def test_tasks_of_a_file_with_schema_1_are_there_after_the_migration(
         start(path)
     assert read(path, "PRAGMA user_version") == [(1,)]
     values = f"1 << 40, zeroblob(16), 't', 1, 1, 0, {NOW}, {NOW}, 'default', 'task', CAST('{{}}' AS BLOB)"
-    change(path, f"INSERT INTO task ({columns}) VALUES ({values})")
+    change(path, f"INSERT INTO task ({columns}) VALUES ({values})")  # noqa: S608 - constants of this test
     storage = SqliteStorage(path)
     storage.open(NOW)
     try:
