@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from everact.actors.messages import CancelTasks, ClaimTasks, FinishDelivery, StoreTasks
+from everact.actors.messages import CancelTasks, ClaimTasks, FinishDelivery, MarkRunning, StoreTasks
 from everact.actors.ticket import CANCELLED, DONE, QUEUED, STARTED, Ticket, Tickets
 from everact.storage.protocol import Batch, CancelRequest, Claim, Committed, Outcome, Storage, outcome_of
 from everact.tasks import status as st
@@ -100,12 +100,15 @@ class Commit:
         if message.history:
             self.batch.history.extend(message.history)
 
-    def claim(self, message: ClaimTasks) -> None:
-        """Plan to take adopted rows over."""
-        self.claims.append(message)
-        for ticket in message.tickets:
-            record = ticket.record
-            self.batch.claims.append(Claim(record.seq, record.owner, record.attempt))
+    def claim(self, message: ClaimTasks | MarkRunning) -> None:
+        """Plan to write rows down as RUNNING; of those that run already, only what has not ended meanwhile."""
+        tickets: Sequence[Ticket] = message.tickets
+        if isinstance(message, MarkRunning):
+            tickets = [ticket for ticket in tickets if ticket.delivery is not None and not ticket.delivery.closed]
+        else:
+            self.claims.append(message)
+            tickets = [ticket for ticket in tickets if ticket.state is QUEUED]
+        self.batch.claims += [Claim(t.record.seq, t.record.owner, t.record.attempt) for t in tickets]
 
     def cancel(self, message: CancelTasks) -> None:
         """Plan cancels. Must come after all `store`s of the batch."""
@@ -124,8 +127,7 @@ class Commit:
             for cancel in planned:
                 if cancel.ticket is None or cancel.stored is None or resident.get(cancel.id) is not cancel.ticket:
                     continue
-                heir = cancel.ticket.successor()
-                heir.foreign = cancel.ticket.foreign
+                heir = cancel.ticket.substitute()
                 resident[cancel.id] = heir
                 revived.append(heir)
         return revived
@@ -218,8 +220,7 @@ def settle_cancel(cancel: PlannedCancel, committed: Committed, tickets: Tickets,
         return []
     ticket.record.cancel_requested = cancel.reason
     if ticket.state is QUEUED and begun(ticket.record) and ticket.leave_queue(DONE):
-        heir = ticket.successor()
-        heir.foreign = ticket.foreign
+        heir = ticket.substitute()
         tickets.resident[cancel.id] = heir
         return [heir]
     # Set before the delivery is looked at, as the cell makes the delivery before it looks at the request:
@@ -240,7 +241,9 @@ def settle_finish(message: FinishDelivery, tickets: Tickets) -> Ticket | None:
         return None
     record = ticket.record
     record.status = outcome.status
-    record.attempt = outcome.attempt
+    if outcome.attempt != record.attempt:
+        record.attempt = outcome.attempt
+        record.suspect = False
     record.due = outcome.due
     record.error = outcome.error
     record.started = outcome.started

@@ -13,7 +13,7 @@ from everact.actors.actor import SystemActor
 from everact.actors.attempt import Attempt
 from everact.actors.baton import release
 from everact.actors.executor import Executor, LoopExecutor, PinnedExecutor
-from everact.actors.messages import CellFailed, CellStarted, CellStuck, Proceed, Resume, Retire, StartAgain
+from everact.actors.messages import CellFailed, CellStarted, CellStuck, InTurn, Proceed, Resume, Retire, StartAgain
 from everact.actors.ticket import STARTED, Delivery, Ticket, current_delivery
 from everact.actors.watch import HANDLE, Watch
 from everact.tasks.cancellation import CancelReason
@@ -155,6 +155,7 @@ class HandlerActor(SystemActor):
                 return False
             ticket = self.pool.take()
             if ticket is None:
+                self._ask_for_more()
                 return False
             if await self._serve(ticket):
                 return True
@@ -162,6 +163,11 @@ class HandlerActor(SystemActor):
             if self.spec.is_async and served % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
         return True
+
+    def _ask_for_more(self) -> None:
+        """Usually the journal reads on by itself; not if the last tickets here were cancelled ones."""
+        if self.pool.spill.rank is not None and not self.pool.stalled:
+            self.node.journal.submit(InTurn(self.node.journal.router.go_on))
 
     async def _serve(self, ticket: Ticket) -> bool:
         record, task, unreadable = ticket.record, ticket.task, None

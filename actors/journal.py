@@ -25,10 +25,11 @@ from everact.actors.commit import (
     was_written,
 )
 from everact.actors.event_stream import EventStream
-from everact.actors.messages import AwaitIdle, CancelTasks, ClaimTasks, FinishDelivery, StoreTasks, TasksDue
+from everact.actors.messages import AwaitIdle, CancelTasks, ClaimTasks, FinishDelivery, InTurn, MarkRunning, StoreTasks
 from everact.actors.outcome_events import cancel_event, finish_events, key_events, store_events
+from everact.actors.router import Router
 from everact.actors.runtime import Empty, Runtime
-from everact.actors.ticket import DONE, QUEUED, Ticket, Tickets
+from everact.actors.ticket import CANCELLED, DONE, QUEUED, Ticket, Tickets
 from everact.storage.protocol import NOTHING_LOST, Committed, Outcome, Storage
 from everact.tasks import status as st
 from everact.tasks.cancellation import CancelOutcome
@@ -44,7 +45,7 @@ class Journal(ThreadActor):
     Attributes:
         tickets: The resident tasks; only the journal adds to and removes from them.
         watchers: Who waits for the outcome of a task, by its id.
-        route: Where stored tasks go; set when the router is built.
+        router: Where tasks go; set when it is built.
         call_after: The timer's; set when the timer is built.
     """
 
@@ -61,7 +62,7 @@ class Journal(ThreadActor):
         self.incarnation = incarnation
         self.tickets = Tickets()
         self.watchers: dict[bytes, list[AnyWaiter]] = {}
-        self.route: Callable[[Sequence[Ticket], int], None] = lambda tickets, now: None  # noqa: ARG005
+        self.router: Router
         self.call_after: Callable[[float, Callable[[], object]], None] = lambda seconds, fn: None  # noqa: ARG005
         self.submit: Callable[[Any], None] = self._run_inline if storage.inline else self._tell_unless_over
         self._dismissal: BaseException | None = None
@@ -98,7 +99,7 @@ class Journal(ThreadActor):
         try:
             committed = self._storage.commit(commit.batch)
         except Exception as error:
-            self.route(commit.undo(), commit.batch.now)
+            self.router.route(commit.undo(), commit.batch.now)
             if len(messages) > 1:
                 for message in messages:
                     self.on_batch([message])
@@ -163,25 +164,29 @@ class Journal(ThreadActor):
 
     def _plan(self, messages: list[Any]) -> Commit:
         commit = Commit(self.runtime.now(), self.tickets, self._numbers, self._storage)
-        cancels: list[CancelTasks] = []
+        others: list[Any] = []
         for message in messages:
             kind = type(message)
             if kind is FinishDelivery:
                 commit.finish(message)
             elif kind is StoreTasks:
                 commit.store(message)
-            elif kind is CancelTasks:
-                cancels.append(message)
-            elif kind is ClaimTasks:
+            else:
+                others.append(message)
+        # Cancels find what the same batch stores; what they cancel is not claimed any more.
+        for message in others:
+            if type(message) is CancelTasks:
+                commit.cancel(message)
+        for message in others:
+            if type(message) in (ClaimTasks, MarkRunning):
                 commit.claim(message)
-        for message in cancels:  # last, so that they find what the same batch stores
-            commit.cancel(message)
         return commit
 
     def _settle(self, commit: Commit, committed: Committed, messages: list[Any]) -> None:
         """After the commit: route, tell, wake. In this order, so that a woken caller finds everything done."""
         ready: list[Ticket] = []
         woken: list[AnyWaiter] = []
+        errands: list[InTurn] = []
         for finish in commit.finishes:
             self._settle_finish(finish, committed, ready, woken)
         for store in commit.stores:
@@ -189,22 +194,34 @@ class Journal(ThreadActor):
         for cancel, planned in commit.cancels:
             self._settle_cancel(cancel, planned, committed, ready, woken)
         for claim in commit.claims:
-            self._settle_claim(claim, committed, commit.batch.now)
+            self._settle_claim(claim, committed)
         for message in messages:
             kind = type(message)
-            if kind is TasksDue:
-                self._settle_due(message, ready)
+            if kind is InTurn:
+                errands.append(message)
+            elif kind is MarkRunning:
+                self._settle_running(message, committed)
             elif kind is AwaitIdle:
                 self._idle_waiters.append(message.waiter)
         if commit.cancels:
             # What the same batch has stored and cancelled goes nowhere.
             ready = [ticket for ticket in ready if ticket.state is QUEUED]
         if ready:
-            self.route(ready, commit.batch.now)
-        if self._idle_waiters and self.tickets.idle:
-            self._wake_idle(woken)
+            self.router.route(ready, commit.batch.now)
         if woken:
             release(woken)
+        self._go_on(errands)
+
+    def _go_on(self, errands: Sequence[InTurn]) -> None:
+        """After the callers were woken: what only this thread may do, and what can wait for a page from storage."""
+        router = self.router
+        if errands or router.has_more:
+            now = self.runtime.now()
+            for errand in errands:
+                errand.do(now)
+            router.go_on(now)
+        if self._idle_waiters and self.tickets.idle and router.idle:
+            self._wake_idle()
 
     def _settle_finish(
         self, finish: FinishDelivery, committed: Committed, ready: list[Ticket], woken: list[AnyWaiter]
@@ -216,6 +233,8 @@ class Journal(ThreadActor):
                 self._forget_lost(finish)
                 return
             follow_ups = self._present(follow_ups)
+        if finish.ticket.claimed:
+            self.router.ended(finish.ticket)
         heir = settle_finish(finish, self.tickets)
         if heir is not None:
             ready.append(heir)
@@ -261,7 +280,11 @@ class Journal(ThreadActor):
     ) -> None:
         for plan in planned:
             ready.extend(settle_cancel(plan, committed, self.tickets, self._storage))
+            if plan.outcome is CancelOutcome.SIGNALLED and plan.id not in self.tickets.resident:
+                self._fetch_signalled(plan.id, ready)
             if plan.outcome is CancelOutcome.CANCELLED and plan.stored is not None:
+                if plan.ticket is not None and plan.ticket.claimed:
+                    self.router.ended(plan.ticket)
                 self._tell_watchers(plan.stored, woken)
                 if self._stream.active:
                     self._stream.publish(cancel_event(plan, self.runtime.now()))
@@ -269,35 +292,49 @@ class Journal(ThreadActor):
             cancel.waiter.settle(answers(planned))
             woken.append(cancel.waiter)
 
-    def _settle_claim(self, claim: ClaimTasks, committed: Committed, now: int) -> None:
+    def _fetch_signalled(self, id: bytes, ready: list[Ticket]) -> None:
+        """A task between two attempts that waits in storage: a cell is to run its `on_error` now."""
+        record = self._storage.get(id)
+        if record is None or record.status >= st.RUNNING:
+            return
+        ticket = self.router.load(record)
+        if ticket is not None:
+            ready.append(ticket)
+
+    def _settle_claim(self, claim: ClaimTasks, committed: Committed) -> None:
         ready: list[Ticket] = []
         for ticket in claim.tickets:
-            if ticket.record.seq in committed.lost:
-                if self.tickets.resident.get(ticket.record.id) is ticket:
+            current = self.tickets.resident.get(ticket.record.id)
+            if ticket.state is CANCELLED or ticket.record.seq in committed.lost:
+                self.router.ended(ticket)
+                if current is ticket:
                     del self.tickets.resident[ticket.record.id]
                 continue
-            ticket.foreign = False
             ticket.record.owner = self.incarnation
             ticket.record.status = st.RUNNING
-            ready.append(ticket)
+            if current is ticket:
+                ready.append(ticket)
+            if current is not None:  # perhaps in the place of the planned one, as a cancel of the same batch asked
+                current.unclaimed, current.claimed = False, True
         if ready:
-            self.route(ready, now)
+            self.router.start_claimed(ready)
 
-    def _settle_due(self, due: TasksDue, ready: list[Ticket]) -> None:
-        for ticket in due.tickets:
-            self.tickets.parked.pop(ticket.record.id, None)
-            ready.append(ticket)
+    def _settle_running(self, message: MarkRunning, committed: Committed) -> None:
+        for ticket in message.tickets:
+            delivery = ticket.delivery
+            if ticket.record.seq not in committed.lost and delivery is not None and not delivery.closed:
+                ticket.record.status = st.RUNNING
 
     def _tell_watchers(self, outcome: Outcome, woken: list[AnyWaiter]) -> None:
         for waiter in self.watchers.pop(outcome.id, ()):
             waiter.settle(outcome)
             woken.append(waiter)
 
-    def _wake_idle(self, woken: list[AnyWaiter]) -> None:
-        for waiter in self._idle_waiters:
+    def _wake_idle(self) -> None:
+        woken, self._idle_waiters = self._idle_waiters, []
+        for waiter in woken:
             waiter.settle(True)
-            woken.append(waiter)
-        self._idle_waiters = []
+        release(woken)
 
     def _present(self, tickets: Sequence[Ticket]) -> list[Ticket]:
         """Those whose row is in storage, though the commit that wrote it may have failed."""
@@ -309,6 +346,8 @@ class Journal(ThreadActor):
         logger.warning("a late outcome of task %s was refused: another node has it", UUID(bytes=finish.outcome.id))
         finish.ticket.state = DONE
         finish.ticket.delivery = None
+        if finish.ticket.claimed:
+            self.router.ended(finish.ticket)
         self.tickets.resident.pop(finish.outcome.id, None)
 
     def _refuse(self, message: Any, error: BaseException) -> None:
@@ -331,4 +370,4 @@ class Journal(ThreadActor):
             self._take_in(self._present(store.tickets), ready)
         except Exception as error:
             logger.warning("whether %d task(s) were stored cannot be read", len(store.tickets), exc_info=error)
-        self.route(ready, self.runtime.now())
+        self.router.route(ready, self.runtime.now())

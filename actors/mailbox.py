@@ -25,11 +25,12 @@ class PoolMailbox:
     def extend(self, tickets: list[Ticket]) -> None:
         """Add tickets, keeping their order within a priority. Called by one thread at a time per mailbox."""
         for ticket in tickets:
-            priority = ticket.record.priority
-            lane = self._usual if priority == 0 else self._lanes.get(priority)
-            if lane is None:
-                lane = self._open_lane(priority)
-            lane.append(ticket)
+            (self._usual if ticket.record.priority == 0 else self._lane(ticket)).append(ticket)
+
+    def extend_first(self, tickets: list[Ticket]) -> None:
+        """Add tickets in their order, before the others of their priority. Called as `extend`."""
+        for ticket in reversed(tickets):
+            self._lane(ticket).appendleft(ticket)
 
     def take(self) -> Ticket | None:
         """Take the next ticket, or None."""
@@ -44,7 +45,11 @@ class PoolMailbox:
     def __len__(self) -> int:
         return sum(map(len, self._order))
 
-    def _open_lane(self, priority: int) -> deque[Ticket]:
-        lane = self._lanes.setdefault(priority, deque())
+    def _lane(self, ticket: Ticket) -> deque[Ticket]:
+        priority = ticket.record.priority
+        lane = self._lanes.get(priority)
+        if lane is not None:
+            return lane
+        lane = self._lanes[priority] = deque()
         self._order = tuple(self._lanes[level] for level in sorted(self._lanes, reverse=True))
         return lane

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,14 +45,20 @@ class CancelTasks(msgspec.Struct, frozen=True, gc=False):
     waiter: AnyWaiter | None
 
 
-class TasksDue(msgspec.Struct, frozen=True, gc=False):
-    """These tickets have come due; route them."""
+class InTurn(msgspec.Struct, frozen=True, gc=False):
+    """Do something in the journal's turn, after its commit, where nothing else changes what it looks at."""
+
+    do: Callable[[int], object]
+
+
+class ClaimTasks(msgspec.Struct, frozen=True, gc=False):
+    """Write these rows down as RUNNING here, then hand them to their pools."""
 
     tickets: Sequence[Ticket]
 
 
-class ClaimTasks(msgspec.Struct, frozen=True, gc=False):
-    """Make these adopted rows this incarnation's, then hand them to their pools."""
+class MarkRunning(msgspec.Struct, frozen=True, gc=False):
+    """Write these rows down as RUNNING here: they have been for a while."""
 
     tickets: Sequence[Ticket]
 

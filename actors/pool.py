@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from everact.actors.mailbox import PoolMailbox
+from everact.actors.spill import Spill
 from everact.actors.ticket import Ticket
 from everact.storage.codec import TaskCodec
 from everact.tasks.registration import HandlerSpec
@@ -22,15 +24,17 @@ class Pool:
         cells: The cells.
         suspended: Whether supervision has stopped it for failing too often.
         closed: Whether nothing starts any more, since the system stops.
+        spill: What of its tasks stays in storage.
     """
 
-    def __init__(self, spec: HandlerSpec, codec: TaskCodec) -> None:
+    def __init__(self, spec: HandlerSpec, codec: TaskCodec, high: float = math.inf) -> None:
         self.spec = spec
         self.codec = codec
         self.mailbox = PoolMailbox()
         self.cells: list[HandlerActor] = []
         self.suspended = False
         self.closed = False
+        self.spill = Spill(high)
         self._idle: list[HandlerActor] = []
 
     @classmethod
@@ -50,16 +54,29 @@ class Pool:
         self.mailbox.extend(tickets)
         self.wake(len(tickets))
 
+    def offer_first(self, tickets: list[Ticket]) -> None:
+        """As `offer`, before the others of their priority."""
+        self.mailbox.extend_first(tickets)
+        self.wake(len(tickets))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Under which names its tasks are stored."""
+        return (self.spec.name, *self.spec.aliases)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether nothing starts now."""
+        return self.suspended or self.closed
+
     def take(self) -> Ticket | None:
         """The next ticket for a cell; None if there is none, or none may start."""
-        if self.suspended or self.closed:
-            return None
-        return self.mailbox.take()
+        return None if self.stalled else self.mailbox.take()
 
     @property
     def has_work(self) -> bool:
         """Whether a cell would be given a ticket now."""
-        return not (self.suspended or self.closed) and len(self.mailbox) > 0
+        return not self.stalled and len(self.mailbox) > 0
 
     @property
     def busy(self) -> bool:
@@ -68,7 +85,7 @@ class Pool:
 
     def wake(self, count: int) -> None:
         """Wake up to `count` idle cells."""
-        while count > 0 and not (self.suspended or self.closed):
+        while count > 0 and not self.stalled:
             try:
                 cell = self._idle.pop()
             except IndexError:

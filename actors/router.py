@@ -1,57 +1,232 @@
-"""The router: where committed tasks go next. It runs in the journal's turn, right after the commit."""
+"""The router: where tasks go next. It runs in the journal's turn, right after the commit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+import logging
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
+from everact.actors.agenda import Agenda
+from everact.actors.backlog import Backlog
+from everact.actors.claims import Claims
+from everact.actors.messages import ClaimTasks, InTurn
+from everact.actors.poison import poisonous, set_aside
+from everact.actors.pool import Pool
+from everact.actors.runtime import Runtime
 from everact.actors.ticket import Ticket, Tickets
 
-if TYPE_CHECKING:
-    from everact.actors.pool import Pool
+logger = logging.getLogger("everact.router")
+PAUSE_SECONDS = 0.5
+"""How long storage is left alone after a page could not be read."""
 
 
 class Router:
-    """Fans tickets out: to the timer if they are due later, to be claimed if they are another's, else to pools.
+    """Fans tickets out: to the agenda if they are due later, to be claimed if they are adopted, else to pools.
 
-    Called by the journal only, so it needs no lock.
+    What does not fit into a mailbox or the agenda stays in storage, and is read back when there is room. Called by
+    the journal only, so it needs no lock.
+
+    Attributes:
+        submit: Sends the journal a message.
+        wake_at: Has `due` called, in a turn, at a wall-clock time.
+        call_after: Calls a function after some seconds.
     """
 
     def __init__(
         self,
+        runtime: Runtime,
         tickets: Tickets,
-        schedule: Callable[[Sequence[Ticket]], None],
-        claim: Callable[[Sequence[Ticket]], None],
+        backlog: Backlog,
+        pools: Sequence[Pool],
+        *,
+        max_crashes: int,
+        agenda_bound: float = math.inf,
     ) -> None:
+        self.submit: Callable[[Any], None] = lambda message: None  # noqa: ARG005
+        self.wake_at: Callable[[int], None] = lambda due: None  # noqa: ARG005
+        self.call_after: Callable[[float, Callable[[], object]], None] = lambda seconds, fn: None  # noqa: ARG005
+        self._runtime = runtime
         self._tickets = tickets
-        self._schedule = schedule
-        self._claim = claim
+        self._backlog = backlog
+        self._pools = pools
+        self._max_crashes = max_crashes
+        self._agenda = Agenda(agenda_bound)
+        self._claims = Claims()
+        self._spilled: dict[Pool, None] = {}  # a set without an order would make histories differ
+        self._armed: int | None = None
+        self._pause_until = -math.inf
+
+    # -- fanning out ---------------------------------------------------------------------------------------
 
     def route(self, tickets: Sequence[Ticket], now: int) -> None:
         """Hand each ticket on; a list per pool, not a message per task."""
-        if len(tickets) == 1 and not tickets[0].foreign and tickets[0].record.due <= now:
-            tickets[0].pool.offer([tickets[0]])
+        if len(tickets) == 1 and not tickets[0].unclaimed and tickets[0].record.due <= now:
+            self._offer(tickets[0].pool, [tickets[0]])
             return
         later: list[Ticket] = []
-        foreign: list[Ticket] = []
+        unclaimed: list[Ticket] = []
         ready: dict[Pool, list[Ticket]] = {}
         for ticket in tickets:
             if ticket.record.due > now and ticket.record.cancel_requested is None:
                 later.append(ticket)
-            elif ticket.foreign:
-                foreign.append(ticket)
+            elif ticket.unclaimed:
+                unclaimed.append(ticket)
             else:
                 ready.setdefault(ticket.pool, []).append(ticket)
         for pool, listed in ready.items():
-            pool.offer(listed)
+            self._offer(pool, listed)
         if later:
             self._park(later)
-        if foreign:
-            self._claim(foreign)
+        if unclaimed:
+            self._claims.add(self._without_poison(unclaimed, now))
+
+    def start_claimed(self, tickets: Sequence[Ticket]) -> None:
+        """Hand on tickets whose claim was committed; they have waited longest."""
+        pools: dict[Pool, list[Ticket]] = {}
+        for ticket in tickets:
+            pools.setdefault(ticket.pool, []).append(ticket)
+        for pool, listed in pools.items():
+            pool.offer_first(listed)
+
+    def ended(self, ticket: Ticket) -> None:
+        """Note that a task whose row was claimed has ended, or that its claim came too late."""
+        self._claims.ended(ticket)
+
+    def due(self, now: int) -> None:
+        """Route what has come due."""
+        self._armed = None
+        due = self._agenda.take_due(now)
+        for ticket in due:
+            self._tickets.parked.pop(ticket.record.id, None)
+        self.route(due, now)
+        self._arm()
+
+    def _offer(self, pool: Pool, tickets: list[Ticket]) -> None:
+        spill = pool.spill
+        if spill.rank is not None or (spill.bounded and len(pool.mailbox) + len(tickets) > spill.high):
+            tickets, left = spill.fit(tickets, len(pool.mailbox))
+            if left:
+                self._leave(left)
+                self._spilled[pool] = None
+            if not tickets:
+                return
+        pool.offer(tickets)
 
     def _park(self, tickets: list[Ticket]) -> None:
         for ticket in tickets:
             # A retry is work under way; only what the user scheduled for later does not count for wait_idle.
             if ticket.record.attempt == 0:
                 self._tickets.parked[ticket.record.id] = ticket
-        self._schedule(tickets)
+        self._leave(self._agenda.add(tickets))
+        self._arm()
+
+    def _leave(self, tickets: Iterable[Ticket]) -> None:
+        """Forget tickets whose rows wait in storage."""
+        for ticket in tickets:
+            self._tickets.resident.pop(ticket.record.id, None)
+            self._tickets.parked.pop(ticket.record.id, None)
+
+    def _arm(self) -> None:
+        due = self._agenda.next_due
+        if due is not None and (self._armed is None or due < self._armed):
+            self._armed = due
+            self.wake_at(due)
+
+    def _without_poison(self, tickets: list[Ticket], now: int) -> list[Ticket]:
+        for ticket in tickets:
+            if poisonous(ticket, self._max_crashes) and (finish := set_aside(ticket, now)) is not None:
+                self.submit(finish)
+        return [ticket for ticket in tickets if not poisonous(ticket, self._max_crashes)]
+
+    # -- what waits in storage -----------------------------------------------------------------------------
+
+    def look_in_storage(self, now: int, names: Iterable[str]) -> None:
+        """Note that there may be more rows of these types: some were adopted."""
+        wanted = set(names)
+        self._open(pool for pool in self._pools if wanted.intersection(pool.names))
+        self._agenda.horizon = min(self._agenda.horizon, now)
+
+    def load(self, record: Any) -> Ticket | None:
+        """Make a task resident that was left in storage, so that it can be told something."""
+        ticket = self._backlog.ticket(record)
+        if ticket is not None:
+            self._tickets.resident[record.id] = ticket
+        return ticket
+
+    @property
+    def has_more(self) -> bool:
+        """Whether `go_on` may have something to do."""
+        return bool(self._spilled or self._claims) or self._agenda.horizon < math.inf
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing that is ready or retried waits in storage. Asked only when nothing resident is at work."""
+        return not self._spilled and (self._agenda.horizon == math.inf or not self._backlog.retrying())
+
+    def go_on(self, now: int) -> None:
+        """Read what there is room for, and claim what may start; nothing while the system stops."""
+        if any(pool.closed for pool in self._pools):
+            return
+        if self._runtime.monotonic() >= self._pause_until:
+            try:
+                self._read_pages(now)
+                self._pause_until = -math.inf
+            except Exception as error:
+                # Storage is down or busy; tasks stay where they are safe. Said once per outage.
+                level = logging.WARNING if self._pause_until == -math.inf else logging.DEBUG
+                logger.log(level, "a page of waiting tasks cannot be read; it is tried again", exc_info=error)
+                self._pause_until = self._runtime.monotonic() + PAUSE_SECONDS
+        self._claim()
+
+    def _read_pages(self, now: int) -> None:
+        if self._agenda.wants_page(now):
+            self._page_agenda(now)
+        for pool in [*self._spilled]:
+            length = len(pool.mailbox) + self._claims.waiting(pool)
+            if length <= pool.spill.low:
+                self._page(pool, now)
+
+    def _page(self, pool: Pool, now: int) -> None:
+        tickets, last = self._backlog.ready(pool, now)
+        pool.spill.paged(None if last is None else last.priority)
+        if last is None:
+            self._spilled.pop(pool, None)
+        unclaimed = [ticket for ticket in tickets if ticket.unclaimed]
+        own = [ticket for ticket in tickets if not ticket.unclaimed]
+        if own:
+            pool.offer(own)
+        self._claims.add(self._without_poison(unclaimed, now))
+
+    def _page_agenda(self, now: int) -> None:
+        agenda = self._agenda
+        if now > agenda.horizon:
+            # What was left in storage has come due unseen: that is for the pools' pages to find.
+            self._open(self._pools)
+            agenda.horizon = now
+        after = int(agenda.horizon)
+        tickets, last = self._backlog.scheduled(after, agenda.beyond(after), agenda.page_size)
+        for ticket in tickets:
+            if ticket.record.attempt == 0:
+                self._tickets.parked[ticket.record.id] = ticket
+        self._leave(agenda.extend(tickets, None if last is None else last.due))
+        self._arm()
+
+    def _open(self, pools: Iterable[Pool]) -> None:
+        for pool in pools:
+            pool.spill.open()
+            self._spilled[pool] = None
+
+    def _claim(self) -> None:
+        if not self._claims:
+            return
+        now = self._runtime.monotonic()
+        chosen = self._claims.next(now)
+        if chosen:
+            self.submit(ClaimTasks(chosen))
+        seconds = self._claims.seconds_alone(now)
+        if seconds and chosen:
+            self.call_after(seconds, self._nudge)
+
+    def _nudge(self) -> None:
+        self.submit(InTurn(self.go_on))

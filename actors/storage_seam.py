@@ -29,9 +29,17 @@ class StorageSeam:
         """See `Storage.adopt`."""
         return self._call(self._storage.adopt, types, now)
 
-    def adopted(self, after: tuple[int, int, int] | None, limit: int) -> list[Record]:
-        """See `Storage.adopted`."""
-        return self._call(self._storage.adopted, after, limit)
+    def ready(self, types: Collection[str], now: int, skip: Collection[int], limit: int) -> list[Record]:
+        """See `Storage.ready`."""
+        return self._call(self._storage.ready, types, now, skip, limit)
+
+    def scheduled(self, types: Collection[str], after: int, skip: Collection[int], limit: int) -> list[Record]:
+        """See `Storage.scheduled`."""
+        return self._call(self._storage.scheduled, types, after, skip, limit)
+
+    def retrying(self, types: Collection[str]) -> bool:
+        """See `Storage.retrying`."""
+        return self._call(self._storage.retrying, types)
 
     def get(self, id: bytes) -> Record | None:
         """See `Storage.get`."""

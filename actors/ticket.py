@@ -41,16 +41,18 @@ class Ticket:
         pool: The pool that runs it.
         task: The decoded task for the next attempt; None if it must be decoded from the payload first.
         delivery: Who runs it, once STARTED.
-        foreign: Whether the row still belongs to an earlier incarnation and must be claimed before it starts.
+        unclaimed: Whether the row was adopted and must be claimed before it starts.
+        claimed: Whether it was.
     """
 
-    __slots__ = ("_queued", "delivery", "foreign", "pool", "record", "state", "task")
+    __slots__ = ("_queued", "claimed", "delivery", "pool", "record", "state", "task", "unclaimed")
 
-    def __init__(self, record: Record, pool: Pool, task: Any = None, *, foreign: bool = False) -> None:
+    def __init__(self, record: Record, pool: Pool, task: Any = None, *, unclaimed: bool = False) -> None:
         self.record = record
         self.pool = pool
         self.task = task
-        self.foreign = foreign
+        self.unclaimed = unclaimed
+        self.claimed = False
         self.state = QUEUED
         self.delivery: Delivery | None = None
         self._queued = [None]
@@ -67,6 +69,12 @@ class Ticket:
     def successor(self) -> Ticket:
         """A fresh ticket for the task's next delivery."""
         return Ticket(self.record, self.pool)
+
+    def substitute(self) -> Ticket:
+        """A fresh ticket for the same delivery, as this one has left its queue for nothing."""
+        ticket = Ticket(self.record, self.pool, unclaimed=self.unclaimed)
+        ticket.claimed = self.claimed
+        return ticket
 
 
 class Delivery:

@@ -25,6 +25,8 @@ class Settings:
         secret_keys: Keys by id for payloads that cloudpickle encodes. The first one signs, all of them verify.
         payload_limit: Bytes that a payload or a result may have.
         error_limit: Characters kept of an error's message and traceback together.
+        max_crashes: How many deaths of the process while a task ran are too many; it is QUARANTINED then.
+        high_water: Ready tasks of one handler, and scheduled tasks, to hold in memory; what is more waits in storage.
 
     Raises:
         ConfigurationError: A value is out of range.
@@ -39,12 +41,16 @@ class Settings:
     secret_keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     payload_limit: int = MEBIBYTE
     error_limit: int = 64 * 1024
+    max_crashes: int = 3
+    high_water: int = 10_000
 
     def __post_init__(self) -> None:
         _check(self, "grace", "a number of seconds, at least 0", valid=_finite(self.grace, 0))
         _check(self, "commit_timeout", "a number of seconds above 0", valid=_finite(self.commit_timeout, 0.001))
         _check(self, "payload_limit", "a whole number of at least 1", valid=_whole(self.payload_limit, 1))
         _check(self, "error_limit", "a whole number of at least 100", valid=_whole(self.error_limit, 100))
+        _check(self, "max_crashes", "a whole number of at least 1", valid=_whole(self.max_crashes, 1))
+        _check(self, "high_water", "a whole number of at least 10", valid=_whole(self.high_water, 10))
         keys = isinstance(self.secret_keys, Mapping) and all(map(_is_key, self.secret_keys.items()))
         if not keys:
             msg = "Settings(secret_keys=...) must map ASCII key ids to non-empty bytes"  # never shows a key

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from everact.actors.backlog import Backlog
 from everact.actors.baton import Waiter
 from everact.actors.dispatcher import Dispatcher
 from everact.actors.event_stream import EventStream
 from everact.actors.executor import ElasticExecutor, LoopExecutor, PinnedExecutor
 from everact.actors.handler_actor import HandlerActor
 from everact.actors.journal import Journal
-from everact.actors.messages import ClaimTasks, FinishDelivery, Retire, TasksDue
+from everact.actors.liveness import Liveness
+from everact.actors.messages import FinishDelivery, InTurn, Retire
 from everact.actors.node import Node
 from everact.actors.pool import Pool
 from everact.actors.router import Router
 from everact.actors.runtime import Runtime
 from everact.actors.storage_seam import StorageSeam
-from everact.actors.ticket import Delivery, Ticket
+from everact.actors.ticket import Delivery
 from everact.actors.timer import Timer
 from everact.config import Settings
 from everact.storage.codec import TaskCodec
@@ -28,12 +31,11 @@ from everact.supervision.handler_supervisor import HandlerSupervisor
 from everact.tasks import status as st
 from everact.tasks.cancellation import CancelReason
 from everact.tasks.errors import SystemNotRunning
-from everact.tasks.events import ActorRestarted, TypeUnhandled
+from everact.tasks.events import ActorRestarted
 from everact.tasks.failure import error_name, error_text
 from everact.tasks.registration import HandlerSpec
 
 logger = logging.getLogger("everact")
-PAGE = 1000
 POLL_SECONDS = 0.005
 LONGEST_JOIN = 5.0
 
@@ -65,12 +67,16 @@ class Engine:
         incarnation = storage.open(runtime.now())
         stream = EventStream(runtime, f"{name}/events")
         journal = Journal(runtime, f"{name}/journal", storage, incarnation, stream)
-        timer = Timer(runtime, f"{name}/timer", lambda tickets: journal.submit(TasksDue(tickets)))
-        router = Router(journal.tickets, timer.schedule, lambda tickets: journal.submit(ClaimTasks(tickets)))
-        journal.route = router.route
-        journal.call_after = timer.call_after
-        pools = [Pool(spec, codec) for spec, codec in handlers]
+        # What memory:// holds is in memory already, in the mailbox or not.
+        high = settings.high_water if storage.durable else math.inf
+        pools = [Pool(spec, codec, high) for spec, codec in handlers]
         dispatcher = Dispatcher(runtime, pools, stream.call_back)
+        backlog = Backlog(storage, journal.tickets, dispatcher.named, incarnation)
+        router = Router(runtime, journal.tickets, backlog, pools, max_crashes=settings.max_crashes, agenda_bound=high)
+        timer = Timer(runtime, f"{name}/timer", lambda: journal.submit(InTurn(router.due)))
+        router.submit, router.wake_at, router.call_after = journal.submit, timer.wake_at, timer.call_after
+        journal.router, journal.call_after = router, timer.call_after
+        self._liveness = Liveness(storage, stream, journal, router, timer, pools)
         self.node = Node(
             runtime, journal, timer, stream, dispatcher, settings.grace, settings.error_limit, middleware, pools
         )
@@ -87,10 +93,9 @@ class Engine:
         node = self.node
         node.stream.start_thread()
         node.timer.start_thread()
-        adopted = self._adopt()
+        adoption = self._liveness.adopt_at_start(self._runtime.now())
         node.journal.start_thread()
-        for page in adopted:
-            node.journal.submit(TasksDue(page))
+        self._liveness.begin(adoption)
 
     def _tell_restart(self, path: str, error: BaseException) -> None:
         told = f"{error_name(error)}: {error_text(error)}"
@@ -114,28 +119,6 @@ class Engine:
         if spec.pinned:
             return partial(PinnedExecutor, self._runtime, path)
         return lambda: self._elastic
-
-    def _adopt(self) -> list[list[Ticket]]:
-        named = self.node.dispatcher.named
-        now = self._runtime.now()
-        adoption = self.storage.adopt(tuple(named), now)
-        for kind, count in adoption.unhandled.items():
-            logger.warning("%d stored task(s) of type %s wait: no handler for it is registered here", count, kind)
-            self.node.stream.publish(TypeUnhandled(now, kind, count))
-        if adoption.waiting:
-            logger.info("took over %d task(s) of earlier incarnations", sum(adoption.waiting.values()))
-        return list(self._pages())
-
-    def _pages(self) -> list[list[Ticket]]:
-        pages: list[list[Ticket]] = []
-        after = None
-        while records := self.storage.adopted(after, PAGE):
-            page = [Ticket(record, self.node.dispatcher.named[record.type], foreign=True) for record in records]
-            self.node.journal.tickets.resident.update((ticket.record.id, ticket) for ticket in page)
-            pages.append(page)
-            last = records[-1]
-            after = (-last.priority, last.due, last.seq)
-        return pages
 
     # -- the way down --------------------------------------------------------------------------------------
 
@@ -200,7 +183,7 @@ class Engine:
         """Adopted rows that were claimed and never started go back to QUEUED, or they would look crashed."""
         for ticket in list(self.node.journal.tickets.resident.values()):
             record = ticket.record
-            if ticket.delivery is None and record.status == st.RUNNING and not ticket.foreign:
+            if ticket.delivery is None and record.status == st.RUNNING:
                 self.node.journal.submit(FinishDelivery(ticket, outcome_of(record, st.QUEUED), ()))
 
     def _retire_instances(self, deadline: float) -> None:

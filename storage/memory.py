@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import heapq
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from operator import attrgetter
 
 from everact.storage.adoption import Group, Pair, plan_adoption
@@ -30,8 +30,8 @@ FIRST_TERMINAL = st.COMPLETED
 class MemoryStorage:
     """A storage in this process.
 
-    It keeps the records it is given and changes them as outcomes arrive, and hands out copies. Commits, `adopt`
-    and `adopted` by one thread at a time, the other reads by any: each reads the dictionaries in one operation.
+    It keeps the records it is given and changes them as outcomes arrive, and hands out copies. `commit`
+    and `adopt` by one thread at a time, the reads by any: each reads the dictionaries in one operation.
 
     Given to a second system after the first has stopped, or was abandoned, it behaves like a file: the second
     is a new incarnation and adopts.
@@ -227,21 +227,27 @@ class MemoryStorage:
         record.owner = self._incarnation
         record.status = st.QUEUED
 
-    def adopted(self, after: tuple[int, int, int] | None, limit: int) -> list[Record]:
-        """Read a page of adopted rows; see `Storage.adopted`."""
+    def ready(self, types: Collection[str], now: int, skip: Collection[int], limit: int) -> list[Record]:
+        """Read a page of rows that may start; see `Storage.ready`."""
+        waiting = (row for row in self._waiting(types, skip) if row.due <= now)
+        return [copy.copy(record) for record in heapq.nsmallest(limit, waiting, key=_order)]
+
+    def scheduled(self, types: Collection[str], after: int, skip: Collection[int], limit: int) -> list[Record]:
+        """Read a page of rows that are due later; see `Storage.scheduled`."""
+        waiting = (row for row in self._waiting(types, skip) if row.status == st.SCHEDULED and row.due > after)
+        return [copy.copy(record) for record in heapq.nsmallest(limit, waiting, key=_time)]
+
+    def retrying(self, types: Collection[str]) -> bool:
+        """Tell whether a task waits for its next attempt; see `Storage.retrying`."""
+        return any(row.status == st.SCHEDULED and row.attempt > 0 for row in self._waiting(types, ()))
+
+    def _waiting(self, types: Collection[str], skip: Collection[int]) -> Iterator[Record]:
         mine = {pair for pair, adopter in self._adopters.items() if adopter == self._incarnation}
-        page = heapq.nsmallest(
-            limit,
-            (
-                record
-                for record in self._rows.values()
-                if record.status < st.RUNNING
-                and ((record.owner, record.type) in mine or (record.owner == self._incarnation and record.suspect))
-                and (after is None or _order(record) > after)
-            ),
-            key=_order,
-        )
-        return [copy.copy(record) for record in page]
+        mine |= {(self._incarnation, type_) for type_ in types}
+        for record in list(self._rows.values()):
+            waits = record.status < st.RUNNING and record.type in types and record.seq not in skip
+            if waits and (record.owner, record.type) in mine:
+                yield record
 
     def alive(self, owner: int) -> bool:
         """Whether it is the one that has this storage open."""
@@ -298,4 +304,5 @@ def _order(record: Record) -> tuple[int, int, int]:
 
 
 _seq = attrgetter("seq")
+_time = attrgetter("due", "seq")
 _at = attrgetter("at")

@@ -65,7 +65,9 @@ class CancelRequest(msgspec.Struct, frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """Take over an adopted row before it starts: owner := this incarnation, status := RUNNING.
+    """Say that a row runs here now: owner := this incarnation, status := RUNNING.
+
+    An adopted row is claimed before it starts, so that a crash counts; one of the node's own when it has run a while.
 
     Only if the row still belongs to `owner` with that `attempt` and waits (SCHEDULED or QUEUED).
     """
@@ -137,8 +139,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 class Storage(Protocol):
     """Records on disk, or in memory.
 
-    `commit`, `adopt` and `adopted` are called by one thread at a time, the journal's; the other reads by any
-    thread. A storage starts no thread and reads no clock.
+    `commit` and `adopt` are called by one thread at a time, the journal's; the reads by any thread. A storage
+    starts no thread and reads no clock.
     """
 
     url: str
@@ -173,16 +175,30 @@ class Storage(Protocol):
         """Take over what dead or cleanly stopped incarnations left behind of these types, in one transaction."""
         ...
 
-    def adopted(self, after: tuple[int, int, int] | None, limit: int) -> list[Record]:
-        """A page of adopted rows that wait and are not claimed yet.
+    def ready(self, types: Collection[str], now: int, skip: Collection[int], limit: int) -> list[Record]:
+        """A page of rows that may start: they wait, are due, and are this incarnation's or adopted by it.
 
         Args:
-            after: (-priority, due, seq) of the last row of the page before; None for the first page.
+            types: Of these types.
+            now: Due by then.
+            skip: `seq` of rows that are in the caller's hands already.
             limit: Rows at the most.
 
         Returns:
             Rows ordered by (-priority, due, seq); fewer than `limit` only at the end.
         """
+        ...
+
+    def scheduled(self, types: Collection[str], after: int, skip: Collection[int], limit: int) -> list[Record]:
+        """A page of SCHEDULED rows that are due after a time, else chosen as by `ready`.
+
+        Returns:
+            Rows ordered by (due, seq); fewer than `limit` only at the end.
+        """
+        ...
+
+    def retrying(self, types: Collection[str]) -> bool:
+        """Whether any task of these types, this incarnation's or adopted by it, waits for its next attempt."""
         ...
 
     def get(self, id: bytes) -> Record | None:

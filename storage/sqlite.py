@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from everact.storage import migrations, sqlite_adoption
+from everact.storage import migrations, sqlite_adoption, sqlite_backlog
 from everact.storage.batch_writer import BatchWriter, transaction
 from everact.storage.connections import Connections, closed, connect, create_private, failure
 from everact.storage.node_lock import NodeLock
@@ -22,7 +22,7 @@ from everact.tasks.record import HistoryRow, Record
 class SqliteStorage:
     """A storage in a file. Several processes may share it, each is a node that runs what it dispatched.
 
-    `commit`, `adopt` and `adopted` are called by one thread at a time, the other reads by any. All but
+    `commit` and `adopt` are called by one thread at a time, the reads by any. All but
     `alive`, `close` and `abandon` raise StorageUnavailable while it is not open. It may be opened again.
     """
 
@@ -137,10 +137,20 @@ class SqliteStorage:
 
     # Reading
 
-    def adopted(self, after: tuple[int, int, int] | None, limit: int) -> list[Record]:
-        """Read a page of adopted rows; see `Storage.adopted`."""
+    def ready(self, types: Collection[str], now: int, skip: Collection[int], limit: int) -> list[Record]:
+        """Read a page of rows that may start; see `Storage.ready`."""
         with self._opened().reader() as connection:
-            return sqlite_adoption.page(connection, self._incarnation, after, limit)
+            return sqlite_backlog.ready(connection, self._incarnation, types, now, skip, limit)
+
+    def scheduled(self, types: Collection[str], after: int, skip: Collection[int], limit: int) -> list[Record]:
+        """Read a page of rows that are due later; see `Storage.scheduled`."""
+        with self._opened().reader() as connection:
+            return sqlite_backlog.scheduled(connection, self._incarnation, types, after, skip, limit)
+
+    def retrying(self, types: Collection[str]) -> bool:
+        """Tell whether a task waits for its next attempt; see `Storage.retrying`."""
+        with self._opened().reader() as connection:
+            return sqlite_backlog.retrying(connection, self._incarnation, types)
 
     def get(self, id: bytes) -> Record | None:
         """Read one row."""

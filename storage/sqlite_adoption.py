@@ -8,34 +8,13 @@ from collections.abc import Callable, Collection
 from everact.storage.adoption import Group, Pair, Plan, plan_adoption
 from everact.storage.batch_writer import transaction
 from everact.storage.remarks import recovered_detail
-from everact.storage.rows import RECORD, as_record, fetch
-from everact.tasks.record import Record
+from everact.storage.rows import fetch
 
 _UNFINISHED = """
 (SELECT owner, type, 0 AS running, count(*) AS n FROM task WHERE status < 2 GROUP BY owner, type
 UNION ALL
 SELECT owner, type, 1, count(*) FROM task WHERE status = 2 GROUP BY owner, type)
 """
-
-# A recovered row is this node's own, so that nothing its former owner might still write fits; what marks it
-# as not paged in yet is `suspect`. The other adopted rows keep their owner until they are claimed.
-_MINE = """
-((owner, type) IN (SELECT incarnation, type FROM adoption WHERE adopter = ?1) OR (owner = ?1 AND suspect))
-"""
-
-# Three ranges of task_waiting, one after the other: a row value cannot compare a mixed order, nor the rowid.
-_PAGE = f"""
-(SELECT * FROM (SELECT * FROM task WHERE status < 2 AND priority = ?2 AND due = ?3 AND seq > ?4 AND {_MINE}
-                ORDER BY seq LIMIT ?5)
-UNION ALL
-SELECT * FROM (SELECT * FROM task WHERE status < 2 AND priority = ?2 AND due > ?3 AND {_MINE}
-               ORDER BY due, seq LIMIT ?5)
-UNION ALL
-SELECT * FROM (SELECT * FROM task WHERE status < 2 AND priority < ?2 AND {_MINE}
-               ORDER BY priority DESC, due, seq LIMIT ?5))
-LIMIT ?5
-"""
-_FIRST_PAGE = (-(1 << 62), 0, 0)
 
 
 def dead_incarnations(connection: sqlite3.Connection, me: int, alive: Callable[[int], bool]) -> dict[int, bool]:
@@ -68,12 +47,6 @@ def adopt(
     return plan
 
 
-def page(connection: sqlite3.Connection, me: int, after: tuple[int, int, int] | None, limit: int) -> list[Record]:
-    """Read a page of adopted rows in the order in which they are to run."""
-    rank, due, seq = after or _FIRST_PAGE
-    return [as_record(row) for row in fetch(connection, RECORD, _PAGE, (me, -rank, due, seq, limit))]
-
-
 def _unfinished(connection: sqlite3.Connection) -> list[Group]:
     rows = fetch(connection, "owner, type, running, n", _UNFINISHED)
     return [Group(owner, type_, bool(running), n) for owner, type_, running, n in rows]
@@ -93,7 +66,11 @@ def _take_over(connection: sqlite3.Connection, pair: Pair, me: int) -> None:
 
 
 def _recover(connection: sqlite3.Connection, pair: Pair, me: int, now: int, *, crashed: bool) -> None:
-    """Queue again what was running; a node that had stopped cleanly did not crash on it."""
+    """Queue again what was running; a node that had stopped cleanly did not crash on it.
+
+    A recovered row is this node's own from now on, so that nothing its former owner might still write fits. The
+    other adopted rows keep their owner until they are claimed.
+    """
     detail = recovered_detail(pair[0], crashed=crashed)
     connection.execute(
         "INSERT INTO history (task, at, event, attempt, detail) "

@@ -17,6 +17,7 @@
     ├── WaitTimeout (TimeoutError)          your wait ended, the task goes on
     ├── TaskTimeout (TimeoutError)          an attempt ran longer than the handler's `timeout`
     ├── HookTimeout (TimeoutError)          a hook ran longer than the handler's `hook_timeout`
+    ├── PoisonTask                          the process died too often while a task ran; it is set aside
     ├── UnexpectedCancel                    a handler raised a cancellation that nobody had asked for
     ├── TaskFailed                          raised by `result()`: the task ended FAILED
     │   └── TaskQuarantined                 ... or QUARANTINED
@@ -191,6 +192,18 @@ class HookTimeout(EverActError, TimeoutError):
         super().__init__(
             f"{hook} of task {task_id} ran longer than its hook_timeout of {seconds:g} s; "
             "move long work into a task of its own"
+        )
+
+
+class PoisonTask(EverActError):
+    """The process died too often while this task ran (`Settings.max_crashes`); it ends QUARANTINED, unstarted."""
+
+    def __init__(self, task_id: UUID, type_name: str, crashes: int) -> None:
+        self.task_id = task_id
+        self.crashes = crashes
+        super().__init__(
+            f"the process died {crashes} times while task {task_id} ({type_name}) ran, so it is not started again; "
+            "look for what kills it (memory, a native library, os._exit), then requeue it"
         )
 
 

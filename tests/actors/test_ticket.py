@@ -60,7 +60,7 @@ def winners(contest: Callable[[], Callable[[int], bool]]) -> list[list[bool]]:
 
 def test_a_fresh_ticket_is_queued_and_belongs_to_nobody() -> None:
     fresh = ticket()
-    assert (fresh.state, fresh.delivery, fresh.foreign) == (QUEUED, None, False)
+    assert (fresh.state, fresh.delivery, fresh.unclaimed) == (QUEUED, None, False)
     assert (fresh.pool, fresh.task) == (POOL, "the task")
 
 

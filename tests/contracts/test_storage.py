@@ -17,6 +17,7 @@ from everact.storage.protocol import Batch, CancelRequest, Claim, Outcome, Selec
 from everact.storage.sqlite import SqliteStorage
 from everact.tasks.errors import StorageError, StorageUnavailable
 from everact.tasks.record import HistoryRow, Record, TaskError
+from everact.tasks.schedule import FOREVER
 from everact.tasks.status import CANCELLED, COMPLETED, FAILED, QUARANTINED, QUEUED, RUNNING, SCHEDULED
 
 NOW = 1_700_000_000_000_000
@@ -605,25 +606,22 @@ def restart(node: Node, *records: Record, end: str = "abandon") -> Storage:
     return heir
 
 
-def adopted(storage: Storage, limit: int = 100) -> list[Record]:
+def waiting(storage: Storage, limit: int = 100) -> list[Record]:
     found: list[Record] = []
-    after = None
-    while True:
-        page = storage.adopted(after, limit)
+    while page := storage.ready([TYPE, "b"], FOREVER, {row.seq for row in found}, limit):
+        assert len(page) <= limit
         found += page
-        if len(page) < limit:
-            return found
-        after = (-page[-1].priority, page[-1].due, page[-1].seq)
+    return found
 
 
 @pytest.mark.parametrize("end", ["close", "abandon"])
 def test_what_an_incarnation_left_waiting_is_adopted_by_type(node: Node, end: str) -> None:
     left = [record(1), record(2, status=SCHEDULED, due=NOW - 1), record(3, status=COMPLETED), record(4, type="b")]
     heir = restart(node, *left, end=end)
-    assert adopted(heir) == []
+    assert waiting(heir) == []
     adoption = heir.adopt([TYPE, "b", "never seen"], NOW)
     assert (adoption.waiting, adoption.interrupted, adoption.unhandled) == ({TYPE: 2, "b": 1}, 0, {})
-    assert numbers(adopted(heir)) == [2, 1, 4]
+    assert numbers(waiting(heir)) == [2, 1, 4]
     assert heir.get(task_id(1)) == left[0]
 
 
@@ -631,7 +629,7 @@ def test_types_without_a_handler_stay_as_they_are_and_are_counted(node: Node) ->
     heir = restart(node, record(1), record(2, type="b"), record(3, type="b", status=RUNNING))
     adoption = heir.adopt([TYPE], NOW)
     assert (adoption.waiting, adoption.interrupted, adoption.unhandled) == ({TYPE: 1}, 0, {"b": 2})
-    assert numbers(adopted(heir)) == [1]
+    assert numbers(waiting(heir)) == [1]
     assert [(row.status, row.owner) for row in rows(heir)] == [(QUEUED, 1), (QUEUED, 1), (RUNNING, 1)]
 
 
@@ -639,7 +637,7 @@ def test_what_was_running_in_a_crash_is_queued_again_as_suspect(node: Node) -> N
     heir = restart(node, record(1, status=RUNNING, attempt=2, crashes=1, due=NOW - 5), record(2))
     adoption = heir.adopt([TYPE], NOW + 7)
     assert (adoption.waiting, adoption.interrupted) == ({TYPE: 2}, 1)
-    first, second = adopted(heir)
+    first, second = waiting(heir)
     assert first == record(1, owner=2, attempt=2, crashes=2, suspect=True, due=NOW - 5)
     assert second == record(2, owner=1)
     (row,) = heir.history(task_id(1))
@@ -650,7 +648,7 @@ def test_what_was_running_in_a_crash_is_queued_again_as_suspect(node: Node) -> N
 def test_what_was_running_at_a_clean_end_counts_no_crash(node: Node) -> None:
     heir = restart(node, record(1, status=RUNNING), end="close")
     assert heir.adopt([TYPE], NOW).interrupted == 1
-    assert adopted(heir) == [record(1, owner=2, suspect=True)]
+    assert waiting(heir) == [record(1, owner=2, suspect=True)]
     (row,) = heir.history(task_id(1))
     assert (row.event, "stopped" in row.detail) == ("recovered", True)
 
@@ -658,9 +656,9 @@ def test_what_was_running_at_a_clean_end_counts_no_crash(node: Node) -> None:
 def test_a_claimed_row_is_no_longer_in_the_pages(node: Node) -> None:
     heir = restart(node, record(1), record(2, status=RUNNING), record(3))
     heir.adopt([TYPE], NOW)
-    claims = [Claim(seq=row.seq, owner=row.owner, expected=row.attempt) for row in adopted(heir)[:2]]
+    claims = [Claim(seq=row.seq, owner=row.owner, expected=row.attempt) for row in waiting(heir)[:2]]
     assert heir.commit(Batch(NOW, claims=claims)).lost == set()
-    assert numbers(adopted(heir)) == [3]
+    assert numbers(waiting(heir)) == [3]
 
 
 def test_a_suspect_is_one_until_an_attempt_has_ended(node: Node) -> None:
@@ -670,7 +668,6 @@ def test_a_suspect_is_one_until_an_attempt_has_ended(node: Node) -> None:
     given_back = outcome(2, owner=2, status=QUEUED, attempt=0, finished=None)
     assert heir.commit(Batch(NOW, outcomes=[retried, given_back])).lost == set()
     assert [row.suspect for row in rows(heir)] == [False, True]
-    assert numbers(adopted(heir)) == [2]
 
 
 def test_the_former_owner_can_no_longer_end_what_was_recovered(node: Node) -> None:
@@ -687,7 +684,7 @@ def test_a_second_pass_finds_only_what_is_new(node: Node) -> None:
     assert (again.waiting, again.interrupted, again.unhandled) == ({}, 0, {"b": 1, "c": 1})
     more = heir.adopt([TYPE, "b"], NOW)
     assert (more.waiting, more.unhandled) == ({"b": 1}, {"c": 1})
-    assert numbers(adopted(heir)) == [1, 2]
+    assert numbers(waiting(heir)) == [1, 2]
 
 
 def test_adoption_goes_over_any_number_of_dead_generations(node: Node) -> None:
@@ -699,7 +696,7 @@ def test_adoption_goes_over_any_number_of_dead_generations(node: Node) -> None:
     me = third.open(NOW)
     adoption = third.adopt([TYPE], NOW)
     assert (adoption.waiting, adoption.interrupted) == ({TYPE: 5}, 1)
-    assert [(row.seq, row.owner, row.crashes) for row in adopted(third)] == [
+    assert [(row.seq, row.owner, row.crashes) for row in waiting(third)] == [
         (1, me, 1),
         (2, 1, 0),
         (3, 2, 1),
@@ -712,7 +709,63 @@ def test_nothing_to_adopt_is_no_error(storage: Storage) -> None:
     insert(storage, record(1))
     adoption = storage.adopt([TYPE], NOW)
     assert (adoption.waiting, adoption.interrupted, adoption.unhandled) == ({}, 0, {})
-    assert adopted(storage) == []
+    assert numbers(waiting(storage)) == [1]
+
+
+def test_a_page_has_what_is_due_of_the_wanted_types_and_is_not_in_hand(storage: Storage) -> None:
+    later = {"status": SCHEDULED, "due": NOW + 5}
+    insert(storage, record(1), record(2, type="b"), record(3, **later), record(4), record(5, status=COMPLETED))
+    assert numbers(storage.ready([TYPE], NOW, (), 9)) == [1, 4]
+    assert numbers(storage.ready([TYPE], NOW + 5, {1}, 9)) == [4, 3]
+    assert numbers(storage.ready([TYPE, "b"], NOW, (), 2)) == [1, 2]
+    assert storage.ready(["never seen"], NOW, (), 9) == []
+
+
+def test_the_urgent_comes_first_whatever_else_of_its_priority_is_not_due(storage: Storage) -> None:
+    insert(
+        storage,
+        record(1, priority=-1),
+        record(2, status=SCHEDULED, due=NOW + 5),
+        record(3, priority=7, due=NOW - 1),
+        record(4, priority=7, due=NOW - 2),
+    )
+    assert numbers(storage.ready([TYPE], NOW, (), 9)) == [4, 3, 1]
+
+
+def test_a_scheduled_page_has_what_is_due_after_a_time_in_order_of_time(storage: Storage) -> None:
+    insert(
+        storage,
+        record(1),
+        record(2, status=SCHEDULED, due=NOW + 5, priority=-9),
+        record(3, status=SCHEDULED, due=NOW + 7, priority=9),
+        record(4, status=SCHEDULED, due=NOW + 5),
+        record(5, status=SCHEDULED, due=NOW + 6, type="b"),
+    )
+    assert numbers(storage.scheduled([TYPE, "b"], NOW, (), 9)) == [2, 4, 5, 3]
+    assert numbers(storage.scheduled([TYPE], NOW + 5, (), 9)) == [3]
+    assert numbers(storage.scheduled([TYPE], NOW, {2}, 1)) == [4]
+
+
+def test_an_adopted_task_that_is_due_later_is_in_the_scheduled_pages(node: Node) -> None:
+    heir = restart(node, record(1, status=SCHEDULED, due=NOW + 5), record(2, type="b", status=SCHEDULED, due=NOW + 6))
+    assert heir.scheduled([TYPE, "b"], NOW, (), 9) == []
+    heir.adopt([TYPE], NOW)
+    assert numbers(heir.scheduled([TYPE, "b"], NOW, (), 9)) == [1]
+
+
+def test_a_retry_that_waits_is_told_from_what_is_only_scheduled(storage: Storage) -> None:
+    insert(storage, record(1, status=SCHEDULED, due=NOW + 5), record(2))
+    assert not storage.retrying([TYPE])
+    storage.commit(Batch(NOW, outcomes=[outcome(2, status=SCHEDULED, finished=None)]))
+    assert storage.retrying([TYPE])
+    assert not storage.retrying(["b"])
+
+
+def test_a_retry_of_a_dead_node_counts_once_it_is_adopted(node: Node) -> None:
+    heir = restart(node, record(1, status=SCHEDULED, attempt=1))
+    assert not heir.retrying([TYPE])
+    heir.adopt([TYPE], NOW)
+    assert heir.retrying([TYPE])
 
 
 waiting_rows = st.lists(
@@ -723,7 +776,7 @@ waiting_rows = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(drawn=waiting_rows, limit=st.integers(1, 7))
-def test_adopted_rows_come_page_by_page_in_their_order(drawn: list[tuple[int, int, int]], limit: int) -> None:
+def test_ready_rows_come_page_by_page_in_their_order(drawn: list[tuple[int, int, int]], limit: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for memory in (None, MemoryStorage()):
             heir = restart(
@@ -732,5 +785,5 @@ def test_adopted_rows_come_page_by_page_in_their_order(drawn: list[tuple[int, in
             )
             heir.adopt([TYPE], NOW)
             expected = sorted((-p, d, n) for n, (p, d, s) in enumerate(drawn, 1) if s != FAILED)
-            assert [(-row.priority, row.due, row.seq) for row in adopted(heir, limit)] == expected
+            assert [(-row.priority, row.due, row.seq) for row in waiting(heir, limit)] == expected
             heir.close()

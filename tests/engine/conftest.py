@@ -190,8 +190,14 @@ class Probe:
         self.on_adopt()
         return self.inner.adopt(types, now)
 
-    def adopted(self, after: tuple[int, int, int] | None, limit: int) -> list[Record]:
-        return self.inner.adopted(after, limit)
+    def ready(self, types: Collection[str], now: int, skip: Collection[int], limit: int) -> list[Record]:
+        return self.inner.ready(types, now, skip, limit)
+
+    def scheduled(self, types: Collection[str], after: int, skip: Collection[int], limit: int) -> list[Record]:
+        return self.inner.scheduled(types, after, skip, limit)
+
+    def retrying(self, types: Collection[str]) -> bool:
+        return self.inner.retrying(types)
 
     def get(self, id: bytes) -> Record | None:
         return self.inner.get(id)

@@ -16,11 +16,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from everact import ActorSystem, CancelOutcome, Retry, TaskContext, TaskHandler, TaskStatus
+from everact import ActorSystem, CancelOutcome, Retry, Settings, TaskContext, TaskHandler, TaskStatus
 from everact.tasks.status import LEGAL_MOVES
 from tests.engine.conftest import WAIT, Bang, Job, Lab, Next, until
 
 ATTEMPTS = 2
+MAX_CRASHES = Settings().max_crashes
 
 
 class Attempt:
@@ -47,6 +48,7 @@ class Machine(RuleBasedStateMachine):
         self.lab = Lab(self.backend, Path(self._folder.name))
         self.attempts: list[Attempt] = []
         self.incarnation = 0
+        self.crashes = 0
         self.known: dict[UUID, TaskStatus] = {}
         self.ended: dict[UUID, Any] = {}
         self.answered: dict[UUID, CancelOutcome] = {}
@@ -150,6 +152,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def crash(self) -> None:
         old = self.incarnation
+        self.crashes += 1
         self.lab.crash(self.system)
         self._release(old)
         self._start()
@@ -218,6 +221,9 @@ class Machine(RuleBasedStateMachine):
         elif record.status is TaskStatus.FAILED:
             assert results == [2], "the follow-up of a failure is there exactly once"
             assert record.attempt == ATTEMPTS
+        elif record.status is TaskStatus.QUARANTINED:
+            assert results == [], "no hook runs for a task that is set aside"
+            assert (record.crashes, self.crashes >= MAX_CRASHES) == (MAX_CRASHES, True)
         elif task in self.never:
             assert results == []
             if not any(attempt.incarnation > 1 for attempt in ran):

@@ -168,7 +168,10 @@ class Pair:
     def compare(self) -> None:
         everything = Selection(limit=1000)
         assert self.memory.select(everything) == self.sqlite.select(everything)
-        assert self.memory.adopted(None, 100) == self.sqlite.adopted(None, 100)
+        for types in (["a"], ["b", "a"]):
+            pages = [(s.ready(types, NOW + 1, (), 5), s.scheduled(types, NOW, (), 5)) for s in self.both()]
+            assert pages[0] == pages[1]
+            assert self.memory.retrying(types) == self.sqlite.retrying(types)
         assert self.memory.counts() == self.sqlite.counts()
         for id_ in IDS:
             assert self.memory.history(id_) == self.sqlite.history(id_)

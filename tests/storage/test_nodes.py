@@ -92,7 +92,7 @@ def test_a_killed_process_is_dead_and_its_work_is_adopted(
     process.wait()
     assert not storage.alive(1)
     assert storage.adopt(["t"], NOW).waiting == {"t": 1}
-    assert [row.owner for row in storage.adopted(None, 10)] == [1]
+    assert [row.owner for row in storage.ready(["t"], NOW, (), 10)] == [1]
 
 
 @pytest.mark.slow
@@ -122,7 +122,7 @@ def test_nodes_in_one_process_do_not_take_each_other_for_dead(path: Path, start:
     first.commit(Batch(NOW, inserts=[record(1, owner=1)]))
     assert (first.alive(2), second.alive(1)) == (True, True)
     assert second.adopt(["t"], NOW).waiting == {}
-    assert second.adopted(None, 10) == []
+    assert second.ready(["t"], NOW, (), 10) == []
     first.abandon()
     assert not second.alive(1)
     assert second.adopt(["t"], NOW).waiting == {"t": 1}
@@ -153,7 +153,7 @@ def test_a_living_node_shares_a_dead_ones_types_with_another(start: Start) -> No
     assert second.adopt(["t"], NOW).unhandled == {"u": 1}
     adoption = third.adopt(["u"], NOW)
     assert (adoption.waiting, adoption.unhandled) == ({"u": 1}, {})
-    assert [[row.seq for row in node.adopted(None, 9)] for node in (second, third)] == [[1], [2]]
+    assert [[row.seq for row in node.ready(["t", "u"], NOW, (), 9)] for node in (second, third)] == [[1], [2]]
 
 
 def test_adoption_removes_what_the_dead_left_in_the_directory(path: Path, start: Start) -> None:
@@ -164,7 +164,7 @@ def test_adoption_removes_what_the_dead_left_in_the_directory(path: Path, start:
     heir = start()
     assert lock_files(path) == [f"tasks.db.node-{number}.lock" for number in (1, 2, 3)]
     heir.adopt(["t"], NOW)
-    claims = [Claim(seq=row.seq, owner=row.owner, expected=0) for row in heir.adopted(None, 9)]
+    claims = [Claim(seq=row.seq, owner=row.owner, expected=0) for row in heir.ready(["t"], NOW, (), 9)]
     heir.commit(Batch(NOW, claims=claims))
     heir.abandon()
     last = start()
@@ -230,7 +230,7 @@ def test_an_end_that_cannot_be_written_counts_as_a_crash(path: Path, start: Star
     assert lock_files(path) == ["tasks.db.node-1.lock"]
     heir = start()
     heir.adopt(["t"], NOW)
-    assert [row.crashes for row in heir.adopted(None, 9)] == [1]
+    assert [row.crashes for row in heir.ready(["t"], NOW, (), 9)] == [1]
 
 
 def test_a_forked_child_lets_go_without_disturbing_its_parent(path: Path, start: Start) -> None:
@@ -263,7 +263,7 @@ def test_a_storage_that_was_let_go_says_so(start: Start) -> None:
         lambda: storage.commit(Batch(NOW)),
         lambda: storage.get(b"1" * 16),
         lambda: storage.adopt(["t"], NOW),
-        lambda: storage.adopted(None, 1),
+        lambda: storage.ready(["t"], NOW, (), 1),
         storage.counts,
     ):
         with pytest.raises(StorageUnavailable, match="not open"):

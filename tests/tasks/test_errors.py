@@ -23,6 +23,7 @@ from everact.tasks.errors import (
     MigrationError,
     NotOwner,
     PayloadError,
+    PoisonTask,
     ResultError,
     StorageError,
     StorageFull,
@@ -121,6 +122,14 @@ CASES: list[tuple[Callable[[], BaseException], str, dict[str, object]]] = [
         lambda: HookTimeout("on_error", ID, 30.0),
         f"on_error of task {ID} ran longer than its hook_timeout of 30 s; move long work into a task of its own",
         {"hook": "on_error", "task_id": ID, "seconds": 30.0},
+    ),
+    (
+        lambda: PoisonTask(ID, "shop.Render", 3),
+        (
+            f"the process died 3 times while task {ID} (shop.Render) ran, so it is not started again; "
+            "look for what kills it (memory, a native library, os._exit), then requeue it"
+        ),
+        {"task_id": ID, "crashes": 3},
     ),
     (
         lambda: UnexpectedCancel(ID, CancelRequested()),

@@ -1,0 +1,102 @@
+"""The liveness tick: who has died, what runs long. It is the only periodic work."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from everact.actors.event_stream import EventStream
+from everact.actors.journal import Journal
+from everact.actors.messages import InTurn, MarkRunning
+from everact.actors.pool import Pool
+from everact.actors.router import Router
+from everact.actors.ticket import Ticket
+from everact.actors.timer import Timer
+from everact.storage.protocol import Adoption, Storage
+from everact.tasks import status as st
+from everact.tasks.errors import StorageError
+from everact.tasks.events import TypeUnhandled
+from everact.tasks.schedule import MICROSECONDS
+
+logger = logging.getLogger("everact")
+TICK_SECONDS = 0.5
+LONG_SECONDS = 1.0
+"""What has run as long as this is written down as RUNNING, so that a crash counts against it."""
+
+
+class Liveness:
+    """Adopts the work of dead nodes, at the start and twice a second; `memory://` has no other nodes, and no tick."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        stream: EventStream,
+        journal: Journal,
+        router: Router,
+        timer: Timer,
+        pools: Sequence[Pool],
+    ) -> None:
+        self._storage = storage
+        self._stream = stream
+        self._journal = journal
+        self._router = router
+        self._timer = timer
+        self._pools = pools
+        self._types = tuple(name for pool in pools for name in pool.names)
+        self._unhandled: dict[str, int] = {}
+        self._failing = False
+
+    def adopt_at_start(self, now: int) -> Adoption:
+        """Make the first pass, before the journal runs.
+
+        Raises:
+            StorageError: It failed.
+        """
+        return self._storage.adopt(self._types, now)
+
+    def begin(self, adoption: Adoption) -> None:
+        """Have what the first pass took over run, and go on ticking."""
+        self._journal.submit(InTurn(lambda now: self._taken_over(adoption, now)))
+        if self._storage.durable:
+            self._timer.call_after(TICK_SECONDS, self._tick)
+
+    def _tick(self) -> None:
+        """On the timer's thread."""
+        if any(pool.closed for pool in self._pools):
+            return
+        self._journal.submit(InTurn(self.look_around))
+        self._timer.call_after(TICK_SECONDS, self._tick)
+
+    def look_around(self, now: int) -> None:
+        """One tick, in the journal's turn."""
+        if any(pool.closed for pool in self._pools):
+            return
+        try:
+            self._taken_over(self._storage.adopt(self._types, now), now)
+            self._failing = False
+        except StorageError as error:
+            level = logging.DEBUG if self._failing else logging.WARNING
+            logger.log(level, "looking for dead nodes failed; it is tried again", exc_info=error)
+            self._failing = True
+        running = self._running_long(now)
+        if running:
+            self._journal.submit(MarkRunning(running))
+
+    def _taken_over(self, adoption: Adoption, now: int) -> None:
+        if adoption.unhandled != self._unhandled:
+            self._unhandled = adoption.unhandled
+            for kind, count in adoption.unhandled.items():
+                logger.warning("%d stored task(s) of type %s wait: no handler for it is registered here", count, kind)
+                self._stream.publish(TypeUnhandled(now, kind, count))
+        if adoption.waiting:
+            logger.info("took over %d task(s) of earlier incarnations", sum(adoption.waiting.values()))
+            self._router.look_in_storage(now, adoption.waiting)
+
+    def _running_long(self, now: int) -> list[Ticket]:
+        deliveries = [cell.current for pool in self._pools for cell in pool.cells if cell.current is not None]
+        since = now - LONG_SECONDS * MICROSECONDS
+        return [
+            delivery.ticket
+            for delivery in deliveries
+            if delivery.started <= since and delivery.ticket.record.status != st.RUNNING and not delivery.closed
+        ]
