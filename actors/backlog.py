@@ -31,12 +31,13 @@ class Backlog:
         # A page of what is in memory already saves nothing.
         self._page = PAGE if storage.durable else 1 << 30
 
-    def ready(self, pool: Pool, now: int) -> Page:
-        """Read what a pool may start next."""
+    def ready(self, pool: Pool, now: int, room: float) -> Page:
+        """Read what a pool may start next, as far as it has room."""
+        limit = int(min(self._page, room))
         resident = self._tickets.resident.values()
         skip = {ticket.record.seq for ticket in resident if ticket.pool is pool}
-        records = self._storage.ready(pool.names, now, skip, self._page)
-        return Page(self._take_in(records), records[-1] if len(records) >= self._page else None)
+        records = self._storage.ready(pool.names, now, skip, limit)
+        return Page(self._take_in(records), records[-1] if len(records) >= limit else None)
 
     def scheduled(self, after: int, skip: set[int], limit: int) -> Page:
         """Read what is due next, after a time."""

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 class PoolMailbox:
     """Tickets in order of priority, and of arrival within one priority.
 
+    Each priority has a second lane, before its first one, for tasks that have waited through a crash.
+
     Safe to use from any thread without a lock: adding to and taking from a deque are single steps.
     """
 
@@ -25,12 +27,13 @@ class PoolMailbox:
     def extend(self, tickets: list[Ticket]) -> None:
         """Add tickets, keeping their order within a priority. Called by one thread at a time per mailbox."""
         for ticket in tickets:
-            (self._usual if ticket.record.priority == 0 else self._lane(ticket)).append(ticket)
+            priority = ticket.record.priority
+            (self._usual if priority == 0 else self._lane(2 * priority)).append(ticket)
 
     def extend_first(self, tickets: list[Ticket]) -> None:
-        """Add tickets in their order, before the others of their priority. Called as `extend`."""
-        for ticket in reversed(tickets):
-            self._lane(ticket).appendleft(ticket)
+        """As `extend`, before the others of their priority."""
+        for ticket in tickets:
+            self._lane(2 * ticket.record.priority + 1).append(ticket)
 
     def take(self) -> Ticket | None:
         """Take the next ticket, or None."""
@@ -42,14 +45,17 @@ class PoolMailbox:
                     continue
         return None
 
+    @property
+    def lowest(self) -> int:
+        """The lowest priority of the tickets; 0 if there are none."""
+        return min((place // 2 for place, lane in list(self._lanes.items()) if lane), default=0)
+
     def __len__(self) -> int:
         return sum(map(len, self._order))
 
-    def _lane(self, ticket: Ticket) -> deque[Ticket]:
-        priority = ticket.record.priority
-        lane = self._lanes.get(priority)
-        if lane is not None:
-            return lane
-        lane = self._lanes[priority] = deque()
-        self._order = tuple(self._lanes[level] for level in sorted(self._lanes, reverse=True))
+    def _lane(self, place: int) -> deque[Ticket]:
+        lane = self._lanes.get(place)
+        if lane is None:
+            lane = self._lanes[place] = deque()
+            self._order = tuple(self._lanes[each] for each in sorted(self._lanes, reverse=True))
         return lane

@@ -105,7 +105,7 @@ class Router:
     def _offer(self, pool: Pool, tickets: list[Ticket]) -> None:
         spill = pool.spill
         if spill.rank is not None or (spill.bounded and len(pool.mailbox) + len(tickets) > spill.high):
-            tickets, left = spill.fit(tickets, len(pool.mailbox))
+            tickets, left = spill.fit(tickets, len(pool.mailbox), pool.mailbox.lowest)
             if left:
                 self._leave(left)
                 self._spilled[pool] = None
@@ -188,7 +188,8 @@ class Router:
                 self._page(pool, now)
 
     def _page(self, pool: Pool, now: int) -> None:
-        tickets, last = self._backlog.ready(pool, now)
+        room = pool.spill.high - len(pool.mailbox) - self._claims.waiting(pool)
+        tickets, last = self._backlog.ready(pool, now, room)
         pool.spill.paged(None if last is None else last.priority)
         if last is None:
             self._spilled.pop(pool, None)
@@ -201,7 +202,8 @@ class Router:
     def _page_agenda(self, now: int) -> None:
         agenda = self._agenda
         if now > agenda.horizon:
-            # What was left in storage has come due unseen: that is for the pools' pages to find.
+            # What was left in storage has come due unseen: that is for the pools' pages to find, after what is here.
+            self.due(now)
             self._open(self._pools)
             agenda.horizon = now
         after = int(agenda.horizon)

@@ -31,31 +31,35 @@ class Spill:
         self.low = high if high == math.inf else high // 2
         self.bounded = high < math.inf
 
-    def fit(self, tickets: Sequence[Ticket], length: int) -> tuple[list[Ticket], list[Ticket]]:
+    def fit(
+        self, tickets: Sequence[Ticket], length: int, lowest: int = -ABOVE_ALL
+    ) -> tuple[list[Ticket], list[Ticket]]:
         """Divide tickets into those for the mailbox and those to be left in storage.
 
         Args:
             tickets: In the order in which they would be added.
             length: How many the mailbox has.
+            lowest: The lowest priority among these.
         """
         kept: list[Ticket] = []
         left: list[Ticket] = []
         for ticket in tickets:
-            if self._admits(ticket, length + len(kept)):
+            if self._admits(ticket, length + len(kept), lowest):
                 kept.append(ticket)
             else:
                 left.append(ticket)
                 self.rank = max(ticket.record.priority, -ABOVE_ALL if self.rank is None else self.rank)
         return kept, left
 
-    def _admits(self, ticket: Ticket, length: int) -> bool:
+    def _admits(self, ticket: Ticket, length: int, lowest: int) -> bool:
         record = ticket.record
         if record.cancel_requested is not None:
             return True  # a cancel between two attempts acts at once, though its row may be due much later
-        if self.rank is None:
-            return length < self.high
-        # What is more urgent than all that waits in storage goes first, within another measure of memory.
-        return record.priority > self.rank and length < 2 * self.high
+        if self.rank is None and length < self.high:
+            return True
+        # What is more urgent than something here, and than all that waits in storage, goes before that, within
+        # another measure of memory.
+        return record.priority > (lowest if self.rank is None else self.rank) and length < 2 * self.high
 
     def open(self) -> None:
         """Say that anything may be waiting in storage."""

@@ -49,9 +49,9 @@ class StorageSeam:
         """See `Storage.select`."""
         return self._call(self._storage.select, selection)
 
-    def counts(self) -> dict[int, int]:
+    def counts(self, now: int) -> dict[int, int]:
         """See `Storage.counts`."""
-        return self._call(self._storage.counts)
+        return self._call(self._storage.counts, now)
 
     def history(self, id: bytes) -> list[HistoryRow]:
         """See `Storage.history`."""

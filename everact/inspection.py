@@ -133,11 +133,11 @@ class Inspection:
         """How many tasks are in each status; every status is in the answer."""
         engine = self._running()
         counted = dict.fromkeys(TaskStatus, 0)
-        for status, count in engine.storage.counts().items():
-            counted[TaskStatus(status)] += count
         now = engine.node.runtime.now()
+        for status, count in engine.storage.counts(now).items():
+            counted[TaskStatus(status)] += count
         for ticket in list(engine.node.journal.tickets.resident.values()):
-            stored, shown = ticket.record.status, _ticket_status(ticket, now)
+            stored, shown = _shown_status(ticket.record, now), _ticket_status(ticket, now)
             if stored != shown and counted[TaskStatus(stored)] > 0:
                 counted[TaskStatus(stored)] -= 1
                 counted[TaskStatus(shown)] += 1

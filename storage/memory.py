@@ -265,9 +265,10 @@ class MemoryStorage:
         fitting = (record for record in list(self._rows.values()) if _fits(record, selection))
         return [copy.copy(record) for record in heapq.nsmallest(selection.limit, fitting, key=_seq)]
 
-    def counts(self) -> dict[int, int]:
-        """Count rows by status."""
-        return dict(Counter(record.status for record in list(self._rows.values())))
+    def counts(self, now: int) -> dict[int, int]:
+        """Count rows by status; see `Storage.counts`."""
+        rows = list(self._rows.values())
+        return dict(Counter(st.QUEUED if r.status == st.SCHEDULED and r.due <= now else r.status for r in rows))
 
     def history(self, id: bytes) -> list[HistoryRow]:
         """Read what out of the ordinary happened to a task, oldest first."""

@@ -209,8 +209,8 @@ class Storage(Protocol):
         """List rows."""
         ...
 
-    def counts(self) -> dict[int, int]:
-        """How many rows are in each status; statuses without rows may be missing."""
+    def counts(self, now: int) -> dict[int, int]:
+        """How many rows are in each status, those that are due by `now` as QUEUED; statuses may be missing."""
         ...
 
     def history(self, id: bytes) -> list[HistoryRow]:

@@ -173,9 +173,10 @@ class SqliteStorage:
         source = f"task WHERE {' AND '.join(conditions)} ORDER BY seq LIMIT ?"
         return [as_record(row) for row in self._fetch(RECORD, source, (*parameters, selection.limit))]
 
-    def counts(self) -> dict[int, int]:
+    def counts(self, now: int) -> dict[int, int]:
         """Count rows by status. It reads the whole table, as an index would cost every write."""
-        rows = self._fetch("status, n", "(SELECT status, count(*) AS n FROM task GROUP BY status)")
+        shown = "iif(status = 0 AND due <= ?, 1, status)"
+        rows = self._fetch("shown, n", f"(SELECT {shown} AS shown, count(*) AS n FROM task GROUP BY shown)", (now,))
         return {int(status): int(number) for status, number in rows}
 
     def history(self, id: bytes) -> list[HistoryRow]:

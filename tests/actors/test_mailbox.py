@@ -106,3 +106,24 @@ def test_many_cells_take_each_ticket_exactly_once_while_more_arrive() -> None:
         for priority in range(-2, 3):
             lane = [t.record.id for t in mine if t.record.priority == priority]
             assert lane == sorted(lane)
+
+
+def test_what_has_waited_through_a_crash_goes_before_the_others_of_its_priority_in_order() -> None:
+    mailbox = PoolMailbox()
+    usual, urgent, claimed = ticket(0), ticket(1), [ticket(0), ticket(0), ticket(0)]
+    mailbox.extend([usual, urgent])
+    mailbox.extend_first(claimed[:2])
+    mailbox.extend_first(claimed[2:])
+    assert [mailbox.take() for _ in range(5)] == [urgent, *claimed, usual]
+
+
+def test_the_lowest_priority_is_that_of_the_tickets_that_are_there() -> None:
+    mailbox = PoolMailbox()
+    assert mailbox.lowest == 0
+    mailbox.extend([ticket(7)])
+    mailbox.extend_first([ticket(-3)])
+    assert mailbox.lowest == -3
+    mailbox.take()
+    mailbox.take()
+    mailbox.extend([ticket(5)])
+    assert mailbox.lowest == 5

@@ -511,16 +511,17 @@ def test_a_selection_lists_rows_by_seq(listed: Storage, selection: Selection, ex
 
 
 def test_counts_are_by_status(listed: Storage) -> None:
-    assert {status: n for status, n in listed.counts().items() if n} == {
-        SCHEDULED: 1,
-        QUEUED: 2,
-        COMPLETED: 1,
-        FAILED: 1,
-    }
+    counted = listed.counts(NOW - 1)
+    assert {status: n for status, n in counted.items() if n} == {SCHEDULED: 1, QUEUED: 2, COMPLETED: 1, FAILED: 1}
+
+
+def test_what_is_due_counts_as_queued(listed: Storage) -> None:
+    counted = listed.counts(NOW)
+    assert {status: n for status, n in counted.items() if n} == {QUEUED: 3, COMPLETED: 1, FAILED: 1}
 
 
 def test_an_empty_storage_counts_nothing(storage: Storage) -> None:
-    assert sum(storage.counts().values()) == 0
+    assert sum(storage.counts(NOW).values()) == 0
 
 
 # Many rows

@@ -205,8 +205,8 @@ class Probe:
     def select(self, selection: Selection) -> list[Record]:
         return self.inner.select(selection)
 
-    def counts(self) -> dict[int, int]:
-        return self.inner.counts()
+    def counts(self, now: int) -> dict[int, int]:
+        return self.inner.counts(now)
 
     def history(self, id: bytes) -> list[HistoryRow]:
         return self.inner.history(id)

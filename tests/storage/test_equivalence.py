@@ -172,7 +172,7 @@ class Pair:
             pages = [(s.ready(types, NOW + 1, (), 5), s.scheduled(types, NOW, (), 5)) for s in self.both()]
             assert pages[0] == pages[1]
             assert self.memory.retrying(types) == self.sqlite.retrying(types)
-        assert self.memory.counts() == self.sqlite.counts()
+        assert self.memory.counts(NOW) == self.sqlite.counts(NOW)
         for id_ in IDS:
             assert self.memory.history(id_) == self.sqlite.history(id_)
 

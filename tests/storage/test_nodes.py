@@ -264,7 +264,7 @@ def test_a_storage_that_was_let_go_says_so(start: Start) -> None:
         lambda: storage.get(b"1" * 16),
         lambda: storage.adopt(["t"], NOW),
         lambda: storage.ready(["t"], NOW, (), 1),
-        storage.counts,
+        lambda: storage.counts(NOW),
     ):
         with pytest.raises(StorageUnavailable, match="not open"):
             use()

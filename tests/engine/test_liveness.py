@@ -1,0 +1,155 @@
+"""Two nodes on one file: a living one takes over what a dead one leaves, and nothing from another living one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from everact import NotOwner, StorageUnavailable, TaskContext, TaskStatus
+from everact import events as ev
+from everact.tasks import status as st
+from tests.engine.conftest import WAIT, Diary, Facts, Job, Lab, Next, make_handler, until
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    made = Lab("sqlite", tmp_path)
+    yield made
+    made.clear_up()
+
+
+def test_a_living_node_runs_what_a_dead_one_left(lab: Lab, kind: str, diary: Diary) -> None:
+    handler = make_handler(kind, Job, lambda task, ctx: diary.note(task.n))
+    dying, living = lab.idle_system(handler), lab.system(handler)
+    tasks = dying.dispatch_many([Job(n) for n in range(20)])
+    later = dying.dispatch(Job(20), delay=0.2)
+    lab.crash(dying)
+    for task in [*tasks, later]:
+        assert living.wait(task.id, WAIT).status is TaskStatus.COMPLETED
+    assert diary == list(range(21))
+
+
+def test_a_living_node_runs_what_a_stopped_one_left(lab: Lab, kind: str, diary: Diary) -> None:
+    handler = make_handler(kind, Job, lambda task, ctx: diary.note(task.n))
+    stopping = lab.idle_system(handler)
+    lab.system(handler)
+    stopping.dispatch_many([Job(n) for n in range(20)])
+    stopping.stop()
+    until(lambda: len(diary.lines) == 20)
+    assert diary == list(range(20))
+
+
+def test_nothing_is_taken_from_a_living_node(lab: Lab, kind: str, diary: Diary) -> None:
+    handler = make_handler(kind, Job, lambda task, ctx: diary.note(task.n))
+    first, second = lab.idle_system(handler), lab.system(handler)
+    task = first.dispatch(Job(1))
+    adoptions = threading.Semaphore(0)
+    lab.probe(second).on_adopt = adoptions.release
+    for _ in range(2):
+        assert adoptions.acquire(timeout=WAIT)
+    assert diary == []
+    with pytest.raises(NotOwner):
+        second.cancel(task.id)
+
+
+def test_a_task_of_a_type_that_only_the_other_node_handles_waits_for_that_one(lab: Lab, kind: str) -> None:
+    job, other = make_handler(kind, Job, lambda task, ctx: task.n), make_handler(kind, Next, lambda task, ctx: task.n)
+    dying = lab.idle_system(job, other)
+    mine, foreign = dying.dispatch(Job(1)), dying.dispatch(Next(2))
+    living = lab.build(job)
+    facts = Facts(living)
+    living.start()
+    lab.crash(dying)
+    assert living.wait(mine.id, WAIT).result == 1
+    unhandled = facts.first(ev.TypeUnhandled)
+    assert (unhandled.type.endswith("Next"), unhandled.count) == (True, 1)
+    assert living.get(foreign.id).status is TaskStatus.QUEUED
+    third = lab.system(other)
+    assert third.wait(foreign.id, WAIT).result == 2
+    assert len(facts.of(ev.TypeUnhandled)) == 1
+
+
+def test_wait_idle_waits_for_what_was_adopted(lab: Lab, kind: str, diary: Diary) -> None:
+    def handle(task: Job, ctx: TaskContext) -> Generator[Any, None, None]:
+        inside.set()
+        yield go
+        diary.note(task.n)
+
+    inside, go = lab.gate(), lab.gate()
+    handler = make_handler(kind, Job, handle)
+    dying, living = lab.idle_system(handler), lab.system(handler)
+    dying.dispatch(Job(1))
+    lab.crash(dying)
+    inside.pass_through()
+    threading.Timer(0.05, go.set).start()
+    living.wait_idle(WAIT)
+    assert diary == [1]
+
+
+def test_what_runs_for_a_while_is_written_down_so_that_a_crash_counts(lab: Lab, kind: str) -> None:
+    def handle(task: Job, ctx: TaskContext) -> Generator[Any, None, int]:
+        inside.set()
+        yield never, "deaf"
+        return 1
+
+    inside, never = lab.gate(), lab.gate()
+    handler = make_handler(kind, Job, handle)
+    system = lab.system(handler)
+    task = system.dispatch(Job())
+    inside.pass_through()
+    until(lambda: lab.probe(system).inner.get(task.id.bytes).status == st.RUNNING)  # type: ignore[union-attr]
+    lab.crash(system)
+    system = lab.idle_system(handler)
+    record = system.get(task.id)
+    assert (record.status, record.crashes) == (TaskStatus.QUEUED, 1)
+    assert [entry.event for entry in system.history(task.id)] == ["created", "recovered"]
+
+
+def test_a_task_that_was_written_down_as_running_ends_as_any_other(lab: Lab, kind: str) -> None:
+    def handle(task: Job, ctx: TaskContext) -> Generator[Any, None, int]:
+        yield go
+        ctx.dispatch(Next(2))
+        return 1
+
+    go = lab.gate()
+    system = lab.system(make_handler(kind, Job, handle), make_handler(kind, Next, lambda task, ctx: task.n))
+    task = system.dispatch(Job())
+    until(lambda: lab.probe(system).inner.get(task.id.bytes).status == st.RUNNING)  # type: ignore[union-attr]
+    go.set()
+    assert task.result(WAIT) == 1
+    system.wait_idle(WAIT)
+    assert [record.result for record in system.tasks()] == [1, 2]
+
+
+def test_looking_for_dead_nodes_goes_on_after_it_has_failed(
+    lab: Lab, diary: Diary, caplog: pytest.LogCaptureFixture
+) -> None:
+    handler = make_handler("sync", Job, lambda task, ctx: diary.note(task.n))
+    dying, living = lab.idle_system(handler), lab.system(handler)
+    dying.dispatch(Job(1))
+    lab.probe(living).fail_adopt = StorageUnavailable("busy")
+    lab.crash(dying)
+    until(lambda: "looking for dead nodes failed" in caplog.text)
+    lab.probe(living).fail_adopt = None
+    until(lambda: diary == [1])
+
+
+def test_what_another_process_requeues_is_run_without_a_restart(lab: Lab, kind: str) -> None:
+    def handle(task: Job, ctx: TaskContext) -> int:
+        if not fixed.is_set():
+            raise ValueError
+        return task.n
+
+    fixed = lab.gate()
+    system = lab.system(make_handler(kind, Job, handle))
+    task = system.dispatch(Job(4))
+    assert task.wait(WAIT).status is TaskStatus.FAILED
+    fixed.set()
+    tool = lab.system()
+    again = tool.requeue(task.id)
+    tool.stop()
+    assert system.task(again.id).result(WAIT) == 4
