@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 DEMO_READY ?= $(VENV)/.demo-ready
 DEV_READY ?= $(VENV)/.dev-ready
 
-.PHONY: demo test bench bench-smoke check lint types layers doctests format clean
+.PHONY: demo test bench bench-smoke backlog check lint types layers doctests format clean
 
 demo: $(DEMO_READY)
 	$(BIN)/everact demo
@@ -24,6 +24,11 @@ bench: $(DEV_READY)
 # Each case small: it runs, no timing is asserted.
 bench-smoke: $(DEV_READY)
 	$(BIN)/python -m benchmarks --tasks 1000 --repeat 1
+
+# A million tasks queued and a million scheduled, a kill, and 200,000 of them worked off.
+TASKS ?= 1000000
+backlog: $(DEV_READY)
+	$(BIN)/python tests/crash/programs/backlog.py report --tasks $(TASKS)
 
 check: lint types layers doctests
 
