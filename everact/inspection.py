@@ -294,7 +294,8 @@ def _refuse_inside_a_handler(engine: Engine) -> None:
 def _busy_message(engine: Engine, timeout: float | None) -> str:
     tickets = engine.node.journal.tickets
     busy = len(tickets.resident) - len(tickets.parked)
-    return f"{busy} task(s) were still queued, running or retrying after {timeout} s"
+    more = " or more" if engine.node.journal.router.has_more else ""  # what waits in storage is not counted out
+    return f"{busy}{more} task(s) were still queued, running or retrying after {timeout} s"
 
 
 def _copy_of(engine: Engine, old: Record) -> Ticket:

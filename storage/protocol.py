@@ -116,7 +116,7 @@ class Adoption(msgspec.Struct):
     """What one adoption pass found.
 
     Attributes:
-        waiting: Rows now this node's that wait to run (SCHEDULED or QUEUED), by type.
+        waiting: Rows now this node's that wait to run (SCHEDULED or QUEUED), by type; large numbers may be cut.
         interrupted: Rows that were RUNNING when their process died; they are QUEUED again.
         unhandled: Rows of dead incarnations whose type this node does not handle, by type.
     """

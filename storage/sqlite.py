@@ -121,8 +121,7 @@ class SqliteStorage:
         When nobody has died since the last pass for the same types, that costs one small read.
         """
         connections, wanted = self._opened(), frozenset(types)
-        with connections.reader() as connection:
-            dead = frozenset(sqlite_adoption.dead_incarnations(connection, self._incarnation, self.alive))
+        dead = self._dead()
         if (dead, wanted) == self._settled:
             return Adoption(waiting={}, interrupted=0, unhandled=dict(self._unhandled))
         try:
@@ -132,8 +131,13 @@ class SqliteStorage:
             raise failure(error, self.path, deciding=True) from error
         for number in dead - plan.owners:
             self._lock.forget(number)
-        self._settled, self._unhandled = (dead & plan.owners, wanted), plan.adoption.unhandled
+        # Who has died since the look before the pass is not settled.
+        self._settled, self._unhandled = (dead & self._dead(), wanted), plan.adoption.unhandled
         return plan.adoption
+
+    def _dead(self) -> frozenset[int]:
+        with self._opened().reader() as connection:
+            return frozenset(sqlite_adoption.dead_incarnations(connection, self._incarnation, self.alive))
 
     # Reading
 

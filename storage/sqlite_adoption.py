@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 
 from everact.storage.adoption import Group, Pair, Plan, plan_adoption
 from everact.storage.batch_writer import transaction
 from everact.storage.remarks import recovered_detail
 from everact.storage.rows import fetch
 
-_UNFINISHED = """
-(SELECT owner, type, 0 AS running, count(*) AS n FROM task WHERE status < 2 GROUP BY owner, type
-UNION ALL
-SELECT owner, type, 1, count(*) FROM task WHERE status = 2 GROUP BY owner, type)
+_RUNNING = "(SELECT owner, type, count(*) AS n FROM task WHERE status = 2 GROUP BY owner, type)"
+# Waiting rows may be millions, so the index is not walked but entered at each owner and type.
+_NEXT_OWNER = "(SELECT min(owner) AS o FROM task INDEXED BY task_waiting WHERE status < 2 AND owner > ?)"
+_NEXT_TYPE = "(SELECT min(type) AS t FROM task INDEXED BY task_waiting WHERE status < 2 AND owner = ? AND type > ?)"
+_ROWS = """
+(SELECT count(*) AS n FROM (
+    SELECT 1 FROM task INDEXED BY task_waiting WHERE status < 2 AND owner = ? AND type = ? LIMIT ?))
 """
+COUNTED = 100_000
+"""Waiting rows of one owner and type are counted up to this, as the number is only told."""
 
 
 def dead_incarnations(connection: sqlite3.Connection, me: int, alive: Callable[[int], bool]) -> dict[int, bool]:
@@ -37,7 +42,9 @@ def adopt(
     """
     with transaction(connection):
         dead = dead_incarnations(connection, me, alive)
-        plan = plan_adoption(_unfinished(connection), me=me, types=types, adopters=_adopters(connection), alive=alive)
+        plan = plan_adoption(
+            unfinished(connection, dead), me=me, types=types, adopters=_adopters(connection), alive=alive
+        )
         for pair in plan.pairs:
             _take_over(connection, pair, me)
         for pair in plan.interrupted:
@@ -47,9 +54,29 @@ def adopt(
     return plan
 
 
-def _unfinished(connection: sqlite3.Connection) -> list[Group]:
-    rows = fetch(connection, "owner, type, running, n", _UNFINISHED)
-    return [Group(owner, type_, bool(running), n) for owner, type_, running, n in rows]
+def unfinished(connection: sqlite3.Connection, dead: Collection[int]) -> list[Group]:
+    """List who owns unfinished rows, by type; the rows that wait are counted only for dead owners."""
+    groups = [Group(owner, type_, True, n) for owner, type_, n in fetch(connection, "owner, type, n", _RUNNING)]
+    for owner, type_ in _waiting(connection):
+        rows = 1
+        if owner in dead:
+            ((rows,),) = fetch(connection, "n", _ROWS, (owner, type_, COUNTED))
+        groups.append(Group(owner, type_, False, rows))
+    return groups
+
+
+def _waiting(connection: sqlite3.Connection) -> Iterator[Pair]:
+    owner = -1
+    while True:
+        ((owner,),) = fetch(connection, "o", _NEXT_OWNER, (owner,))
+        if owner is None:
+            return
+        type_ = ""
+        while True:
+            ((type_,),) = fetch(connection, "t", _NEXT_TYPE, (owner, type_))
+            if type_ is None:
+                break
+            yield owner, type_
 
 
 def _adopters(connection: sqlite3.Connection) -> dict[Pair, int]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from everact.storage import connections, node_lock
+from everact.storage import connections, node_lock, sqlite_adoption
 from everact.storage.node_lock import NodeLock
 from everact.storage.protocol import Batch, Claim, Selection
 from everact.storage.sqlite import SqliteStorage
@@ -154,6 +154,26 @@ def test_a_living_node_shares_a_dead_ones_types_with_another(start: Start) -> No
     adoption = third.adopt(["u"], NOW)
     assert (adoption.waiting, adoption.unhandled) == ({"u": 1}, {})
     assert [[row.seq for row in node.ready(["t", "u"], NOW, (), 9)] for node in (second, third)] == [[1], [2]]
+
+
+def test_a_node_that_came_and_went_costs_one_pass_and_no_more(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[int] = []
+    usual = sqlite_adoption.adopt
+
+    def counted(*args: Any, **options: Any) -> Any:
+        passes.append(1)
+        return usual(*args, **options)
+
+    monkeypatch.setattr(sqlite_adoption, "adopt", counted)
+    storage = start()
+    storage.adopt(["t"], NOW)
+    for _ in range(3):
+        visitor = start()
+        visitor.close()
+        passes.clear()
+        for _ in range(5):
+            storage.adopt(["t"], NOW)
+        assert len(passes) == 1
 
 
 def test_adoption_removes_what_the_dead_left_in_the_directory(path: Path, start: Start) -> None:

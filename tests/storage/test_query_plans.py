@@ -1,0 +1,65 @@
+"""Which indexes the large queries use: a backlog of millions must cost no more than its next page."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from everact.storage import sqlite_adoption, sqlite_backlog
+from everact.storage.protocol import Batch
+from everact.storage.sqlite import SqliteStorage
+from everact.tasks.record import Record
+
+NOW = 1_700_000_000_000_000
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[SqliteStorage]:
+    opened = SqliteStorage(tmp_path / "tasks.db", "process")
+    opened.open(NOW)
+    yield opened
+    opened.close()
+
+
+def records(count: int) -> list[Record]:
+    return [
+        Record(id=bytes([n]) * 16, type="t", payload=b"{}", due=NOW, created=NOW, seq=n, owner=1) for n in range(count)
+    ]
+
+
+class Explained:
+    """A connection that tells the plan of each query instead of running it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.plans: list[str] = []
+
+    def execute(self, query: str, parameters: object = ()) -> sqlite3.Cursor:
+        rows = self._connection.execute(f"EXPLAIN QUERY PLAN {query}", parameters).fetchall()
+        self.plans += [row[3].replace("COVERING ", "") for row in rows if "task" in row[3]]
+        return self._connection.execute(query, parameters)
+
+
+@pytest.mark.parametrize(
+    ("ask", "index"),
+    [
+        (lambda c: sqlite_backlog.ready(c, 1, ["t"], NOW, {1}, 9), "task_waiting"),
+        (lambda c: sqlite_backlog.scheduled(c, 1, ["t"], NOW, {1}, 9), "task_scheduled"),
+        (lambda c: sqlite_backlog.retrying(c, 1, ["t"]), "task_retrying"),
+        (lambda c: sqlite_adoption.unfinished(c, {1}), "SEARCH task USING INDEX task_waiting (owner=? AND type>?)"),
+    ],
+    ids=["ready", "scheduled", "retrying", "unfinished"],
+)
+def test_what_is_asked_of_a_large_backlog_is_one_stretch_of_an_index(
+    storage: SqliteStorage, ask: Callable[[Any], object], index: str
+) -> None:
+    storage.commit(Batch(NOW, inserts=records(10)))
+    with storage._opened().reader() as reader:
+        explained = Explained(reader)
+        ask(explained)
+    assert any(index in plan for plan in explained.plans), explained.plans
+    assert not any(plan.startswith("SCAN task") and "INDEX" not in plan for plan in explained.plans), explained.plans
