@@ -5,18 +5,31 @@ PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+CYCLES ?= 2000
+SECONDS ?= 60
+SEED ?= 0
 
 # Stamps, so that nothing is installed twice. `DEV_READY=` (empty) uses VENV just as it is.
 DEMO_READY ?= $(VENV)/.demo-ready
 DEV_READY ?= $(VENV)/.dev-ready
 
-.PHONY: demo test bench bench-smoke backlog check lint types layers doctests format clean
+.PHONY: demo test crash fire backlog bench bench-smoke check lint types layers doctests format clean
 
 demo: $(DEMO_READY)
 	$(BIN)/everact demo
 
 test: $(DEV_READY)
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+# Kills a process under load CYCLES times and says what was lost. Interrupted, it goes on where it was; with more
+# CYCLES than it has done, too. Another SEED, another run.
+crash: $(DEV_READY)
+	$(BIN)/python tests/crash/programs/campaign.py build/crash/seed-$(SEED) --cycles $(CYCLES) --seed $(SEED)
+
+# SECONDS under load with a kill in each; says what was done per second, and what was lost.
+fire: $(DEV_READY)
+	rm -rf build/crash/fire
+	$(BIN)/python tests/crash/programs/fire.py build/crash/fire --seconds $(SECONDS) --seed $(SEED)
 
 bench: $(DEV_READY)
 	$(BIN)/python -m benchmarks
