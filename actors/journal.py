@@ -27,13 +27,14 @@ from everact.actors.commit import (
 from everact.actors.event_stream import EventStream
 from everact.actors.messages import AwaitIdle, CancelTasks, ClaimTasks, FinishDelivery, InTurn, MarkRunning, StoreTasks
 from everact.actors.outcome_events import cancel_event, finish_events, key_events, store_events
+from everact.actors.patience import Patience
 from everact.actors.router import Router
 from everact.actors.runtime import Empty, Runtime
 from everact.actors.ticket import CANCELLED, DONE, QUEUED, Ticket, Tickets
 from everact.storage.protocol import NOTHING_LOST, Committed, Outcome, Storage
 from everact.tasks import status as st
 from everact.tasks.cancellation import CancelOutcome
-from everact.tasks.errors import EverActError, StorageUnavailable
+from everact.tasks.errors import EverActError, StorageBusy, StorageUnavailable
 
 logger = logging.getLogger("everact.journal")
 REWRITE_SECONDS = 0.5
@@ -45,6 +46,7 @@ class Journal(ThreadActor):
     Attributes:
         tickets: The resident tasks; only the journal adds to and removes from them.
         watchers: Who waits for the outcome of a task, by its id.
+        patience: What commits, and waits while the database is locked.
         router: Where tasks go; set when it is built.
         call_after: The timer's; set when the timer is built.
     """
@@ -66,6 +68,7 @@ class Journal(ThreadActor):
         self.call_after: Callable[[float, Callable[[], object]], None] = lambda seconds, fn: None  # noqa: ARG005
         self.submit: Callable[[Any], None] = self._run_inline if storage.inline else self._tell_unless_over
         self._dismissal: BaseException | None = None
+        self.patience = Patience(runtime, storage, lambda: self._stopping)
 
     def start_thread(self) -> None:
         """Start receiving, unless turns run in the threads of those who send."""
@@ -97,14 +100,14 @@ class Journal(ThreadActor):
             self._settle(commit, NOTHING_LOST, messages)
             return
         try:
-            committed = self._storage.commit(commit.batch)
+            committed = self.patience.commit(commit.batch)
         except Exception as error:
             self.router.route(commit.undo(), commit.batch.now)
-            if len(messages) > 1:
-                for message in messages:
+            for message in messages:
+                if len(messages) > 1 and not isinstance(error, StorageBusy):
                     self.on_batch([message])
-            else:
-                self._refuse(messages[0], error)
+                else:
+                    self._refuse(message, error)
             return
         self._settle(commit, committed, messages)
 
@@ -352,7 +355,7 @@ class Journal(ThreadActor):
 
     def _refuse(self, message: Any, error: BaseException) -> None:
         """Storage has refused this one message: tell its caller, or try an outcome again later."""
-        if type(message) is StoreTasks:
+        if type(message) is StoreTasks and not isinstance(error, StorageBusy):
             self._run_what_is_there(message)
         waiter: AnyWaiter | None = getattr(message, "waiter", None)
         if waiter is not None:

@@ -31,6 +31,7 @@ from everact.tasks.errors import MigrationError as MigrationError
 from everact.tasks.errors import NotOwner as NotOwner
 from everact.tasks.errors import PayloadError as PayloadError
 from everact.tasks.errors import ResultError as ResultError
+from everact.tasks.errors import StorageBusy as StorageBusy
 from everact.tasks.errors import StorageError as StorageError
 from everact.tasks.errors import StorageFull as StorageFull
 from everact.tasks.errors import StorageUnavailable as StorageUnavailable

@@ -9,9 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from everact.storage.statements import CACHED_STATEMENTS
-from everact.tasks.errors import StorageError, StorageFull, StorageUnavailable
+from everact.tasks.errors import StorageBusy, StorageError, StorageFull, StorageUnavailable
 
 BUSY_TIMEOUT_SECONDS = 5.0
+"""How long SQLite itself waits for another process's write lock while it opens, migrates and adopts."""
+COMMIT_BUSY_SECONDS = 0.1
+"""The same at a commit. SQLite looks for the lock less often the longer it has waited, so that among several
+processes one can wait for seconds: the journal asks again instead, with waits of its own."""
 SWITCH_TRIES = 100
 CHECKPOINT_PAGES = 8000
 IDLE_READERS = 4
@@ -52,10 +56,13 @@ class Connections:
         return os.getpid() != self._process
 
     @contextmanager
-    def writer(self) -> Iterator[sqlite3.Connection]:
+    def writer(self, busy_seconds: float = BUSY_TIMEOUT_SECONDS) -> Iterator[sqlite3.Connection]:
         """Lend the connection that writes, to one thread at a time; checkpoints are made only on it.
 
         It is opened again after an error that leaves its state in doubt.
+
+        Args:
+            busy_seconds: How long it waits while another process writes.
 
         Raises:
             StorageUnavailable: The storage is closed.
@@ -64,6 +71,9 @@ class Connections:
         connection = self._take_writer()
         usable = True
         try:
+            # The short wait is what a connection at rest has: a commit must not cost a statement for this.
+            if busy_seconds != COMMIT_BUSY_SECONDS:
+                _set_busy_timeout(connection, busy_seconds)
             yield connection
         except sqlite3.Error as error:
             usable = not _in_doubt(error)
@@ -72,6 +82,8 @@ class Connections:
             if self._closed or connection.in_transaction or not usable:
                 connection.close()
             else:
+                if busy_seconds != COMMIT_BUSY_SECONDS:
+                    _set_busy_timeout(connection, COMMIT_BUSY_SECONDS)
                 self._writers.append(connection)
 
     def _take_writer(self) -> sqlite3.Connection:
@@ -87,6 +99,7 @@ class Connections:
             raise StorageUnavailable(msg)
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        _set_busy_timeout(connection, COMMIT_BUSY_SECONDS)
         return connection
 
     @contextmanager
@@ -151,6 +164,10 @@ def _write_ahead(connection: sqlite3.Connection) -> str:
     return str(connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
 
 
+def _set_busy_timeout(connection: sqlite3.Connection, seconds: float) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """Open a connection that leaves transactions to us."""
     return sqlite3.connect(
@@ -206,6 +223,8 @@ def failure(error: sqlite3.Error, path: Path, *, deciding: bool = False) -> Stor
     """
     text = f"{path}: {error}, {getattr(error, 'sqlite_errorname', type(error).__name__)}"
     code = _primary_code(error)
+    if code == sqlite3.SQLITE_BUSY:
+        return StorageBusy(text)
     if code == sqlite3.SQLITE_FULL:
         return StorageFull(f"there is no room for new rows, nothing was stored ({text}); free some disk space")
     if isinstance(error, _CALLERS_FAULT):

@@ -167,6 +167,8 @@ class Storage(Protocol):
 
         Raises:
             StorageFull: There is no room; nothing was written.
+            StorageBusy: Another process writes; nothing was written. Raised soon, so that the caller decides how long
+                to wait.
             StorageUnavailable: It failed; `outcome` says whether it may have been written after all.
         """
         ...

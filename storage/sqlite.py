@@ -11,12 +11,15 @@ from typing import Any
 
 from everact.storage import migrations, sqlite_adoption, sqlite_backlog
 from everact.storage.batch_writer import BatchWriter, transaction
-from everact.storage.connections import Connections, closed, connect, create_private, failure
+from everact.storage.connections import COMMIT_BUSY_SECONDS, Connections, closed, connect, create_private, failure
 from everact.storage.node_lock import NodeLock
 from everact.storage.protocol import Adoption, Batch, Committed, Selection
 from everact.storage.rows import RECORD, as_record, fetch
 from everact.tasks.errors import StorageError, StorageUnavailable
 from everact.tasks.record import HistoryRow, Record
+
+END_BUSY_SECONDS = 1.0
+"""How long `close` waits for another process's write lock; `stop` has a deadline."""
 
 
 class SqliteStorage:
@@ -105,7 +108,7 @@ class SqliteStorage:
         """Write a batch in one transaction; see `Storage.commit`."""
         writer = None
         try:
-            with self._opened().writer() as connection:
+            with self._opened().writer(COMMIT_BUSY_SECONDS) as connection:
                 self._now = batch.now
                 writer = BatchWriter(connection, batch, self._incarnation)
                 return writer.write()
@@ -211,7 +214,7 @@ class SqliteStorage:
 
     def _write_end(self, connections: Connections) -> bool:
         try:
-            with connections.writer() as connection:
+            with connections.writer(END_BUSY_SECONDS) as connection:
                 connection.execute("UPDATE incarnation SET ended = ? WHERE number = ?", (self._now, self._incarnation))
         except (sqlite3.Error, StorageError):
             return False

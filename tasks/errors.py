@@ -24,6 +24,7 @@
     ├── TaskCancelled                       raised by `result()`, given to `on_error`: it ended CANCELLED
     └── StorageError
         ├── StorageUnavailable              the outcome of a write is unknown, or storage cannot be opened
+        │   └── StorageBusy                 another process kept the database locked
         ├── StorageFull                     there is no room for new tasks
         └── MigrationError                  the file's schema is newer than this version, or half-migrated
 
@@ -270,6 +271,18 @@ class StorageUnavailable(StorageError):
             if outcome == "unknown"
             else f"storage cannot be used{about} ({detail}); nothing was stored"
         )
+
+
+class StorageBusy(StorageUnavailable):
+    """Another process kept the database locked for as long as a write may take. Nothing was stored."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        msg = (
+            f"another process holds the write lock of the database, nothing was stored ({detail}); try again, "
+            "and if this goes on, find the process that keeps a transaction open"
+        )
+        self.args = (msg,)
 
 
 class StorageFull(StorageError):

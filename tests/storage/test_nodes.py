@@ -225,7 +225,7 @@ def test_a_pass_that_finds_nobody_newly_dead_does_not_write(start: Start) -> Non
     storage = start()
     storage.adopt(["t"], NOW)
     statements: list[str] = []
-    with storage._opened().writer() as writer:
+    with storage._opened().writer(connections.COMMIT_BUSY_SECONDS) as writer:
         writer.set_trace_callback(statements.append)
     storage.adopt(["t"], NOW)
     assert statements == []

@@ -15,7 +15,7 @@ import pytest
 from everact.storage import connections
 from everact.storage.protocol import Batch, Claim, Outcome, Selection
 from everact.storage.sqlite import SqliteStorage
-from everact.tasks.errors import StorageError, StorageFull, StorageUnavailable
+from everact.tasks.errors import StorageBusy, StorageError, StorageFull, StorageUnavailable
 from everact.tasks.record import HistoryRow, Record
 from everact.tasks.status import COMPLETED
 
@@ -302,21 +302,25 @@ def test_a_start_that_fails_lets_go_of_its_lock(fail: type[FailingConnection], p
     storage.close()
 
 
-def test_a_busy_database_has_refused_also_where_one_statement_commits(
-    storage: SqliteStorage, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connections, "BUSY_TIMEOUT_SECONDS", 0)
-    storage._opened()._writers.pop().close()
+def test_a_busy_database_has_refused_also_where_one_statement_commits(storage: SqliteStorage, path: Path) -> None:
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     for batch in (Batch(NOW, inserts=[record(1)]), Batch(NOW, inserts=[record(1)], history=[note(1)])):
-        with pytest.raises(StorageUnavailable, match="locked") as caught:
+        with pytest.raises(StorageBusy, match="locked"):
             storage.commit(batch)
-        assert caught.value.outcome == "refused"
     other.execute("ROLLBACK")
     other.close()
     storage.commit(Batch(NOW, inserts=[record(2)]))
     assert seqs(storage) == [2]
+
+
+def test_a_commit_asks_soon_again_and_an_adoption_waits(storage: SqliteStorage, path: Path) -> None:
+    with storage._opened().writer() as patient:
+        assert setting(patient, "busy_timeout") == 5000
+    storage.commit(Batch(NOW, inserts=[record(1)]))
+    with storage._opened().writer(connections.COMMIT_BUSY_SECONDS) as writer:
+        assert writer is patient
+        assert setting(writer, "busy_timeout") == 100
 
 
 def test_a_reader_sees_the_last_commit_while_another_process_writes(storage: SqliteStorage, path: Path) -> None:
@@ -336,7 +340,7 @@ def steps(storage: SqliteStorage) -> list[str]:
     """The first words of the statements that the writer runs."""
     words: list[str] = []
     storage.commit(Batch(NOW, inserts=records(1, 600)))
-    with storage._opened().writer() as writer:
+    with storage._opened().writer(connections.COMMIT_BUSY_SECONDS) as writer:
         writer.set_trace_callback(lambda sql: words.append(sql.split(None, 1)[0]))
     return words
 

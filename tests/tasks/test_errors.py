@@ -25,6 +25,7 @@ from everact.tasks.errors import (
     PayloadError,
     PoisonTask,
     ResultError,
+    StorageBusy,
     StorageError,
     StorageFull,
     StorageUnavailable,
@@ -168,6 +169,14 @@ CASES: list[tuple[Callable[[], BaseException], str, dict[str, object]]] = [
     (
         lambda: StorageUnavailable("locked"),
         "storage cannot be used (locked); nothing was stored",
+        {"task_id": None, "outcome": "refused"},
+    ),
+    (
+        lambda: StorageBusy("tasks.db: database is locked, SQLITE_BUSY"),
+        (
+            "another process holds the write lock of the database, nothing was stored (tasks.db: database is locked, "
+            "SQLITE_BUSY); try again, and if this goes on, find the process that keeps a transaction open"
+        ),
         {"task_id": None, "outcome": "refused"},
     ),
 ]
