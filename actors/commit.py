@@ -112,12 +112,11 @@ class Commit:
 
     def cancel(self, message: CancelTasks) -> None:
         """Plan cancels. Must come after all `store`s of the batch."""
-        seen: dict[bytes, PlannedCancel] = {}
-        for id in message.ids:  # noqa: A001 - the task's own word
-            if id not in seen:
-                seen[id] = PlannedCancel(id, message.reason)
-                self._plan_cancel(seen[id])
-        self.cancels.append((message, list(seen.values())))
+        planned: list[PlannedCancel] = []
+        self.cancels.append((message, planned))  # first: planning reads storage, and `undo` must know it if that fails
+        for id in dict.fromkeys(message.ids):  # noqa: A001 - the task's own word
+            planned.append(PlannedCancel(id, message.reason))
+            self._plan_cancel(planned[-1])
 
     def undo(self) -> list[Ticket]:
         """Take back what planning did to tickets; returns those to be routed again in the place of cancelled ones."""

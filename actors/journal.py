@@ -30,11 +30,11 @@ from everact.actors.outcome_events import cancel_event, finish_events, key_event
 from everact.actors.patience import Patience
 from everact.actors.router import Router
 from everact.actors.runtime import Empty, Runtime
+from everact.actors.setbacks import divide, may_be_written, settled, told
 from everact.actors.ticket import CANCELLED, DONE, QUEUED, Ticket, Tickets
 from everact.storage.protocol import NOTHING_LOST, Committed, Outcome, Storage
 from everact.tasks import status as st
 from everact.tasks.cancellation import CancelOutcome
-from everact.tasks.errors import EverActError, StorageBusy, StorageUnavailable
 
 logger = logging.getLogger("everact.journal")
 REWRITE_SECONDS = 0.5
@@ -94,31 +94,27 @@ class Journal(ThreadActor):
                 self._turnstile.append(None)
 
     def on_batch(self, messages: list[Any]) -> None:
-        """Commit what has gathered; if storage refuses it, commit each message alone to find the offender."""
-        commit = self._plan(messages)
-        if commit.empty:
-            self._settle(commit, NOTHING_LOST, messages)
-            return
+        """Commit what has gathered; of what storage does not take, commit those parts that it may take."""
+        commit = Commit(self.runtime.now(), self.tickets, self._numbers, self._storage)
         try:
-            committed = self.patience.commit(commit.batch)
+            self._plan(commit, messages)
+            committed = NOTHING_LOST if commit.empty else self.patience.commit(commit.batch)
         except Exception as error:
             self.router.route(commit.undo(), commit.batch.now)
-            for message in messages:
-                if len(messages) > 1 and not isinstance(error, StorageBusy):
-                    self.on_batch([message])
-                else:
-                    self._refuse(message, error)
+            refused, parts = divide(messages, error)
+            self._refuse(refused, error)
+            for part in parts:
+                self.on_batch(part)
             return
         self._settle(commit, committed, messages)
 
     def on_turn_failed(self, error: BaseException, messages: list[Any]) -> None:
-        """A bug in the turn itself: what was written is not known, so that is what callers are told."""
+        """After the commit, or in a bug, something went wrong: to callers that is a commit of unknown outcome."""
         super().on_turn_failed(error, messages)
-        for message in messages:
-            waiter: AnyWaiter | None = getattr(message, "waiter", None)
-            if waiter is not None and not waiter.done:
-                waiter.settle(error=StorageUnavailable(repr(error), outcome="unknown"))
-                release((waiter,))
+        try:
+            self._refuse([message for message in messages if not settled(message)], error)
+        except Exception:
+            logger.exception("%s could not answer all whom a failed turn had left waiting", self.actor_urn)
         if isinstance(error, KeyboardInterrupt):
             raise error  # the turn ran in the host's own thread, and it was the host's Ctrl-C
 
@@ -165,8 +161,7 @@ class Journal(ThreadActor):
             if not watching:
                 self.watchers.pop(id, None)
 
-    def _plan(self, messages: list[Any]) -> Commit:
-        commit = Commit(self.runtime.now(), self.tickets, self._numbers, self._storage)
+    def _plan(self, commit: Commit, messages: list[Any]) -> None:
         others: list[Any] = []
         for message in messages:
             kind = type(message)
@@ -183,7 +178,6 @@ class Journal(ThreadActor):
         for message in others:
             if type(message) in (ClaimTasks, MarkRunning):
                 commit.claim(message)
-        return commit
 
     def _settle(self, commit: Commit, committed: Committed, messages: list[Any]) -> None:
         """After the commit: route, tell, wake. In this order, so that a woken caller finds everything done."""
@@ -353,24 +347,26 @@ class Journal(ThreadActor):
             self.router.ended(finish.ticket)
         self.tickets.resident.pop(finish.outcome.id, None)
 
-    def _refuse(self, message: Any, error: BaseException) -> None:
-        """Storage has refused this one message: tell its caller, or try an outcome again later."""
-        if type(message) is StoreTasks and not isinstance(error, StorageBusy):
-            self._run_what_is_there(message)
-        waiter: AnyWaiter | None = getattr(message, "waiter", None)
-        if waiter is not None:
-            known = error if isinstance(error, EverActError) else StorageUnavailable(repr(error), outcome="unknown")
-            waiter.settle(error=known)
-            release((waiter,))
-            return
-        logger.error("storage did not take an outcome; it is tried again in %s s", REWRITE_SECONDS, exc_info=error)
-        self.call_after(REWRITE_SECONDS, lambda: self.submit(message))
+    def _refuse(self, messages: list[Any], error: BaseException) -> None:
+        """Storage has not taken these messages: tell their callers, and try what has none again later."""
+        if may_be_written(error):
+            self._run_what_is_there([message for message in messages if type(message) is StoreTasks])
+        waiting = [message for message in messages if getattr(message, "waiter", None) is not None]
+        for message in waiting:
+            message.waiter.settle(error=told(message, error))
+        release([message.waiter for message in waiting])
+        later = [message for message in messages if getattr(message, "waiter", None) is None]
+        if later:
+            text = "storage did not take %d outcome(s) or claim(s); they are tried again in %s s"
+            logger.error(text, len(later), REWRITE_SECONDS, exc_info=error)
+            self.call_after(REWRITE_SECONDS, lambda: [self.submit(message) for message in later])
 
-    def _run_what_is_there(self, store: StoreTasks) -> None:
+    def _run_what_is_there(self, stores: Sequence[StoreTasks]) -> None:
         """Tasks whose commit failed after it was written must not wait for the next start to be run."""
+        tickets = [ticket for store in stores for ticket in store.tickets]
         ready: list[Ticket] = []
         try:
-            self._take_in(self._present(store.tickets), ready)
+            self._take_in(self._present(tickets), ready)
         except Exception as error:
-            logger.warning("whether %d task(s) were stored cannot be read", len(store.tickets), exc_info=error)
+            logger.warning("whether %d task(s) were stored cannot be read", len(tickets), exc_info=error)
         self.router.route(ready, self.runtime.now())

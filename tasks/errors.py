@@ -262,6 +262,7 @@ class StorageUnavailable(StorageError):
     """
 
     def __init__(self, detail: str, task_id: UUID | None = None, outcome: str = "refused") -> None:
+        self.detail = detail
         self.task_id = task_id
         self.outcome = outcome
         about = f" for task {task_id}" if task_id else ""
