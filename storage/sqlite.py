@@ -129,11 +129,9 @@ class SqliteStorage:
             return Adoption(waiting={}, interrupted=0, unhandled=dict(self._unhandled))
         try:
             with connections.writer() as connection:
-                plan = sqlite_adoption.adopt(connection, self._incarnation, wanted, now, self.alive)
+                plan = sqlite_adoption.adopt(connection, self._incarnation, wanted, now, self.alive, self._lock.forget)
         except sqlite3.Error as error:
             raise failure(error, self.path, deciding=True) from error
-        for number in dead - plan.owners:
-            self._lock.forget(number)
         # Who has died since the look before the pass is not settled.
         self._settled, self._unhandled = (dead & self._dead(), wanted), plan.adoption.unhandled
         return plan.adoption

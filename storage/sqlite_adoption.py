@@ -34,8 +34,15 @@ def adopt(
     types: Collection[str],
     now: int,
     alive: Callable[[int], bool],
+    forget: Callable[[int], None],
 ) -> Plan:
     """Take over what dead incarnations left behind, and forget those that own nothing any more.
+
+    Args:
+        connection: The one that writes.
+        me, types, now, alive: As of `Storage.adopt` and `NodeLock.alive`.
+        forget: Removes the lock file of a dead incarnation. Called before the commit: a kill in between leaves a
+            row without a file, which is dead all the same, and not a file that no row reminds of.
 
     Raises:
         sqlite3.Error: It failed and was rolled back.
@@ -50,6 +57,7 @@ def adopt(
         for pair in plan.interrupted:
             _recover(connection, pair, me, now, crashed=not dead.get(pair[0], False))
         for number in dead.keys() - plan.owners:
+            forget(number)
             _forget(connection, number)
     return plan
 

@@ -156,6 +156,25 @@ def test_a_living_node_shares_a_dead_ones_types_with_another(start: Start) -> No
     assert [[row.seq for row in node.ready(["t", "u"], NOW, (), 9)] for node in (second, third)] == [[1], [2]]
 
 
+def test_a_kill_in_an_adoption_leaves_no_lock_file_that_nobody_knows_of(
+    path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        msg = "killed"
+        raise KeyboardInterrupt(msg)
+
+    start().abandon()
+    heir = start()
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite_adoption, "_forget", killed)
+        with pytest.raises(KeyboardInterrupt):
+            heir.adopt(["t"], NOW)
+    assert lock_files(path) == ["tasks.db.node-2.lock"]
+    assert not heir.alive(1)
+    heir.adopt(["t"], NOW)
+    assert lock_files(path) == ["tasks.db.node-2.lock"]
+
+
 def test_a_node_that_came_and_went_costs_one_pass_and_no_more(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[int] = []
     usual = sqlite_adoption.adopt
