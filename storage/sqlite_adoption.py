@@ -38,11 +38,8 @@ def adopt(
 ) -> Plan:
     """Take over what dead incarnations left behind, and forget those that own nothing any more.
 
-    Args:
-        connection: The one that writes.
-        me, types, now, alive: As of `Storage.adopt` and `NodeLock.alive`.
-        forget: Removes the lock file of a dead incarnation. Called before the commit: a kill in between leaves a
-            row without a file, which is dead all the same, and not a file that no row reminds of.
+    `forget` removes the lock file of a dead incarnation. It is called before the commit: a kill in between leaves a
+    row without a file, which is dead all the same, and not a file that no row reminds of.
 
     Raises:
         sqlite3.Error: It failed and was rolled back.
