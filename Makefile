@@ -13,7 +13,9 @@ SEED ?= 0
 DEMO_READY ?= $(VENV)/.demo-ready
 DEV_READY ?= $(VENV)/.dev-ready
 
-.PHONY: demo test crash fire backlog bench bench-smoke check lint types layers doctests format clean
+IMAGES ?= 10000
+
+.PHONY: demo test crash fire backlog bench bench-smoke power-cut check lint types layers doctests format clean
 
 demo: $(DEMO_READY)
 	$(BIN)/everact demo
@@ -30,6 +32,10 @@ crash: $(DEV_READY)
 fire: $(DEV_READY)
 	rm -rf build/crash/fire
 	$(BIN)/python tests/crash/programs/fire.py build/crash/fire --seconds $(SECONDS) --seed $(SEED)
+
+# What the suite does with a thousand images, with as many as the claim asks for.
+power-cut: $(DEV_READY)
+	PYTHONPATH=tests/crash $(BIN)/python -m power --images $(IMAGES)
 
 bench: $(DEV_READY)
 	$(BIN)/python -m benchmarks
