@@ -15,7 +15,7 @@ DEV_READY ?= $(VENV)/.dev-ready
 
 IMAGES ?= 10000
 
-.PHONY: demo test crash fire backlog bench bench-smoke power-cut check lint types layers doctests format clean
+.PHONY: demo test crash fire backlog bench bench-smoke power-cut injection check lint types layers doctests format clean
 
 demo: $(DEMO_READY)
 	$(BIN)/everact demo
@@ -35,7 +35,11 @@ fire: $(DEV_READY)
 
 # What the suite does with a thousand images, with as many as the claim asks for.
 power-cut: $(DEV_READY)
-	PYTHONPATH=tests/crash $(BIN)/python -m power --images $(IMAGES)
+	PYTHONPATH=$(abspath tests/crash) $(BIN)/python -m power --images $(IMAGES)
+
+# What the suite does at some writes and syncs, at every one. Needs strace.
+injection: $(DEV_READY)
+	PYTHONPATH=$(abspath tests/crash) $(BIN)/python -m injection
 
 bench: $(DEV_READY)
 	$(BIN)/python -m benchmarks

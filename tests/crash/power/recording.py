@@ -42,7 +42,7 @@ def record(variant: str, folder: Path) -> list[Operation]:
     subprocess.run(command, check=True)
     recorded = {"LD_PRELOAD": str(library), "POWER_FOLDER": str(disk.resolve()), "POWER_LOG": str(log)}
     workload = [sys.executable, "-m", "power.workload", str(disk.resolve()), variant]
-    subprocess.run(workload, check=True, env=os.environ | recorded)
+    subprocess.run(workload, check=True, env=os.environ | recorded, cwd=folder)
     return list(_read(log.read_bytes()))
 
 
