@@ -63,8 +63,11 @@ class NodeLock:
             os.close(descriptor)
 
     def forget(self, number: int) -> None:
-        """Remove what a dead incarnation left behind."""
-        self.path(number).unlink(missing_ok=True)
+        """Remove what a dead incarnation left behind; a file that stays only says once more that it is dead."""
+        try:
+            self.path(number).unlink(missing_ok=True)
+        except OSError:
+            pass
 
     def release(self, *, remove: bool) -> None:
         """Let go of the own lock, if there is one; a kill would leave the file, a clean end removes it."""

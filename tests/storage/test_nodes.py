@@ -272,6 +272,21 @@ def test_an_end_that_cannot_be_written_counts_as_a_crash(path: Path, start: Star
     assert [row.crashes for row in heir.ready(["t"], NOW, (), 9)] == [1]
 
 
+def test_a_lock_file_that_cannot_be_removed_does_not_stand_in_the_way_of_the_end(
+    path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = start()
+
+    def refuse(file: Path, missing_ok: bool = False) -> None:
+        raise OSError(5, "Input/output error", str(file))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse)
+        first.close()
+    assert path.with_name("tasks.db.node-1.lock").exists()
+    assert not start().alive(1)
+
+
 def test_a_forked_child_lets_go_without_disturbing_its_parent(path: Path, start: Start) -> None:
     storage = start()
     storage.commit(Batch(NOW, inserts=[record(1, owner=1)]))
