@@ -8,14 +8,14 @@ PYTEST_ARGS ?=
 CYCLES ?= 2000
 SECONDS ?= 60
 SEED ?= 0
+IMAGES ?= 10000
+TASKS ?= 1000000
 
 # Stamps, so that nothing is installed twice. `DEV_READY=` (empty) uses VENV just as it is.
 DEMO_READY ?= $(VENV)/.demo-ready
 DEV_READY ?= $(VENV)/.dev-ready
 
-IMAGES ?= 10000
-
-.PHONY: demo test crash fire backlog bench bench-smoke power-cut injection check lint types layers doctests format clean
+.PHONY: demo test crash fire backlog power-cut injection bench bench-smoke check lint types layers doctests format clean
 
 demo: $(DEMO_READY)
 	$(BIN)/everact demo
@@ -49,7 +49,6 @@ bench-smoke: $(DEV_READY)
 	$(BIN)/python -m benchmarks --tasks 1000 --repeat 1
 
 # A million tasks queued and a million scheduled, a kill, and 200,000 of them worked off.
-TASKS ?= 1000000
 backlog: $(DEV_READY)
 	$(BIN)/python tests/crash/programs/backlog.py report --tasks $(TASKS)
 
