@@ -35,11 +35,11 @@ fire: $(DEV_READY)
 
 # What the suite does with a thousand images, with as many as the claim asks for.
 power-cut: $(DEV_READY)
-	PYTHONPATH=$(abspath tests/crash) $(BIN)/python -m power --images $(IMAGES)
+	PYTHONPATH=$(abspath tests/crash/programs) $(BIN)/python -m power --images $(IMAGES)
 
 # What the suite does at some writes and syncs, at every one. Needs strace.
 injection: $(DEV_READY)
-	PYTHONPATH=$(abspath tests/crash) $(BIN)/python -m injection
+	PYTHONPATH=$(abspath tests/crash/programs) $(BIN)/python -m injection
 
 bench: $(DEV_READY)
 	$(BIN)/python -m benchmarks

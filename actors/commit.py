@@ -64,15 +64,17 @@ class Commit:
     Attributes:
         batch: What storage is asked to write.
         finishes, stores, claims: The messages it came from.
+        others: The messages that are neither finishes nor stores.
         cancels: For each CancelTasks its planned cancels.
     """
 
-    __slots__ = ("_numbers", "_storage", "_tickets", "batch", "cancels", "claims", "finishes", "stores")
+    __slots__ = ("_numbers", "_storage", "_tickets", "batch", "cancels", "claims", "finishes", "others", "stores")
 
     def __init__(self, now: int, tickets: Tickets, numbers: Numbers, storage: Storage) -> None:
         self.batch = Batch(now)
         self.finishes: list[FinishDelivery] = []
         self.stores: list[StoreTasks] = []
+        self.others: list[Any] = []
         self.claims: list[ClaimTasks] = []
         self.cancels: list[tuple[CancelTasks, list[PlannedCancel]]] = []
         self._tickets = tickets

@@ -155,7 +155,8 @@ class HandlerActor(SystemActor):
                 return False
             ticket = self.pool.take()
             if ticket is None:
-                self._ask_for_more()
+                if self.pool.spill.rank is not None:
+                    self._ask_for_more()
                 return False
             if await self._serve(ticket):
                 return True
@@ -166,7 +167,7 @@ class HandlerActor(SystemActor):
 
     def _ask_for_more(self) -> None:
         """Usually the journal reads on by itself; not if the last tickets here were cancelled ones."""
-        if self.pool.spill.rank is not None and not self.pool.stalled:
+        if not self.pool.stalled:
             self.node.journal.submit(InTurn(self.node.journal.router.go_on))
 
     async def _serve(self, ticket: Ticket) -> bool:

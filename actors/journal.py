@@ -69,6 +69,7 @@ class Journal(ThreadActor):
         self.submit: Callable[[Any], None] = self._run_inline if storage.inline else self._tell_unless_over
         self._dismissal: BaseException | None = None
         self.patience = Patience(runtime, storage, lambda: self._stopping)
+        self._commit = storage.commit if storage.inline else self.patience.commit
 
     def start_thread(self) -> None:
         """Start receiving, unless turns run in the threads of those who send."""
@@ -98,7 +99,7 @@ class Journal(ThreadActor):
         commit = Commit(self.runtime.now(), self.tickets, self._numbers, self._storage)
         try:
             self._plan(commit, messages)
-            committed = NOTHING_LOST if commit.empty else self.patience.commit(commit.batch)
+            committed = NOTHING_LOST if commit.empty else self._commit(commit.batch)
         except Exception as error:
             self.router.route(commit.undo(), commit.batch.now)
             refused, parts = divide(messages, error)
@@ -106,7 +107,7 @@ class Journal(ThreadActor):
             for part in parts:
                 self.on_batch(part)
             return
-        self._settle(commit, committed, messages)
+        self._settle(commit, committed)
 
     def on_turn_failed(self, error: BaseException, messages: list[Any]) -> None:
         """After the commit, or in a bug, something went wrong: to callers that is a commit of unknown outcome."""
@@ -162,7 +163,6 @@ class Journal(ThreadActor):
                 self.watchers.pop(id, None)
 
     def _plan(self, commit: Commit, messages: list[Any]) -> None:
-        others: list[Any] = []
         for message in messages:
             kind = type(message)
             if kind is FinishDelivery:
@@ -170,55 +170,61 @@ class Journal(ThreadActor):
             elif kind is StoreTasks:
                 commit.store(message)
             else:
-                others.append(message)
+                commit.others.append(message)
+        if commit.others:
+            self._plan_others(commit)
+
+    @staticmethod
+    def _plan_others(commit: Commit) -> None:
         # Cancels find what the same batch stores; what they cancel is not claimed any more.
-        for message in others:
+        for message in commit.others:
             if type(message) is CancelTasks:
                 commit.cancel(message)
-        for message in others:
+        for message in commit.others:
             if type(message) in (ClaimTasks, MarkRunning):
                 commit.claim(message)
 
-    def _settle(self, commit: Commit, committed: Committed, messages: list[Any]) -> None:
+    def _settle(self, commit: Commit, committed: Committed) -> None:
         """After the commit: route, tell, wake. In this order, so that a woken caller finds everything done."""
         ready: list[Ticket] = []
         woken: list[AnyWaiter] = []
-        errands: list[InTurn] = []
         for finish in commit.finishes:
             self._settle_finish(finish, committed, ready, woken)
         for store in commit.stores:
             self._settle_store(store, committed, ready, woken)
-        for cancel, planned in commit.cancels:
-            self._settle_cancel(cancel, planned, committed, ready, woken)
-        for claim in commit.claims:
-            self._settle_claim(claim, committed)
-        for message in messages:
-            kind = type(message)
-            if kind is InTurn:
-                errands.append(message)
-            elif kind is MarkRunning:
-                self._settle_running(message, committed)
-            elif kind is AwaitIdle:
-                self._idle_waiters.append(message.waiter)
-        if commit.cancels:
-            # What the same batch has stored and cancelled goes nowhere.
-            ready = [ticket for ticket in ready if ticket.state is QUEUED]
+        if commit.others:
+            ready = self._settle_others(commit, committed, ready, woken)
         if ready:
             self.router.route(ready, commit.batch.now)
         if woken:
             release(woken)
-        self._go_on(errands)
-
-    def _go_on(self, errands: Sequence[InTurn]) -> None:
-        """After the callers were woken: what only this thread may do, and what can wait for a page from storage."""
-        router = self.router
-        if errands or router.has_more:
-            now = self.runtime.now()
-            for errand in errands:
-                errand.do(now)
-            router.go_on(now)
-        if self._idle_waiters and self.tickets.idle and router.idle:
+        if commit.others or self.router.has_more:
+            self._go_on(commit.others)
+        if self._idle_waiters and self.tickets.idle and self.router.idle:
             self._wake_idle()
+
+    def _settle_others(
+        self, commit: Commit, committed: Committed, ready: list[Ticket], woken: list[AnyWaiter]
+    ) -> list[Ticket]:
+        for cancel, planned in commit.cancels:
+            self._settle_cancel(cancel, planned, committed, ready, woken)
+        for claim in commit.claims:
+            self._settle_claim(claim, committed)
+        for message in commit.others:
+            if type(message) is MarkRunning:
+                self._settle_running(message, committed)
+            elif type(message) is AwaitIdle:
+                self._idle_waiters.append(message.waiter)
+        # What the same batch has stored and cancelled goes nowhere.
+        return [ticket for ticket in ready if ticket.state is QUEUED]
+
+    def _go_on(self, messages: Sequence[Any]) -> None:
+        """After the callers were woken: what only this thread may do, and what can wait for a page from storage."""
+        now = self.runtime.now()
+        for message in messages:
+            if type(message) is InTurn:
+                message.do(now)
+        self.router.go_on(now)
 
     def _settle_finish(
         self, finish: FinishDelivery, committed: Committed, ready: list[Ticket], woken: list[AnyWaiter]

@@ -71,12 +71,15 @@ class Pool:
 
     def take(self) -> Ticket | None:
         """The next ticket for a cell; None if there is none, or none may start."""
-        return None if self.stalled else self.mailbox.take()
+        # Not by `stalled`: this and the next two are asked once or more per task.
+        if self.suspended or self.closed:
+            return None
+        return self.mailbox.take()
 
     @property
     def has_work(self) -> bool:
         """Whether a cell would be given a ticket now."""
-        return not self.stalled and len(self.mailbox) > 0
+        return not (self.suspended or self.closed) and len(self.mailbox) > 0
 
     @property
     def busy(self) -> bool:
@@ -85,7 +88,7 @@ class Pool:
 
     def wake(self, count: int) -> None:
         """Wake up to `count` idle cells."""
-        while count > 0 and not self.stalled:
+        while count > 0 and not (self.suspended or self.closed):
             try:
                 cell = self._idle.pop()
             except IndexError:

@@ -31,6 +31,7 @@ class Router:
         submit: Sends the journal a message.
         wake_at: Has `due` called, in a turn, at a wall-clock time.
         call_after: Calls a function after some seconds.
+        has_more: Whether `go_on` may have something to do. Asked in each turn, so it is not worked out anew.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Router:
         self._max_crashes = max_crashes
         self._agenda = Agenda(agenda_bound)
         self._claims = Claims()
+        self.has_more = False
         self._spilled: dict[Pool, None] = {}  # a set without an order would make histories differ
         self._armed: int | None = None
         self._pause_until = -math.inf
@@ -62,7 +64,7 @@ class Router:
     def route(self, tickets: Sequence[Ticket], now: int) -> None:
         """Hand each ticket on; a list per pool, not a message per task."""
         if len(tickets) == 1 and not tickets[0].unclaimed and tickets[0].record.due <= now:
-            self._offer(tickets[0].pool, [tickets[0]])
+            self._offer(tickets[0].pool, [*tickets])
             return
         later: list[Ticket] = []
         unclaimed: list[Ticket] = []
@@ -80,6 +82,7 @@ class Router:
             self._park(later)
         if unclaimed:
             self._claims.add(self._without_poison(unclaimed, now))
+            self.has_more = True
 
     def start_claimed(self, tickets: Sequence[Ticket]) -> None:
         """Hand on tickets whose claim was committed; they have waited longest."""
@@ -92,6 +95,7 @@ class Router:
     def ended(self, ticket: Ticket) -> None:
         """Note that a task whose row was claimed has ended, or that its claim came too late."""
         self._claims.ended(ticket)
+        self.has_more = True
 
     def due(self, now: int) -> None:
         """Route what has come due."""
@@ -124,6 +128,7 @@ class Router:
     def _leave(self, tickets: Iterable[Ticket]) -> None:
         """Forget tickets whose rows wait in storage."""
         for ticket in tickets:
+            self.has_more = True
             self._tickets.resident.pop(ticket.record.id, None)
             self._tickets.parked.pop(ticket.record.id, None)
 
@@ -146,6 +151,7 @@ class Router:
         wanted = set(names)
         self._open(pool for pool in self._pools if wanted.intersection(pool.names))
         self._agenda.horizon = min(self._agenda.horizon, now)
+        self.has_more = True
 
     def load(self, record: Any) -> Ticket | None:
         """Make a task resident that was left in storage, so that it can be told something."""
@@ -153,11 +159,6 @@ class Router:
         if ticket is not None:
             self._tickets.resident[record.id] = ticket
         return ticket
-
-    @property
-    def has_more(self) -> bool:
-        """Whether `go_on` may have something to do."""
-        return bool(self._spilled or self._claims) or self._agenda.horizon < math.inf
 
     @property
     def idle(self) -> bool:
@@ -178,6 +179,7 @@ class Router:
                 logger.log(level, "a page of waiting tasks cannot be read; it is tried again", exc_info=error)
                 self._pause_until = self._runtime.monotonic() + PAUSE_SECONDS
         self._claim()
+        self.has_more = bool(self._spilled or self._claims) or self._agenda.horizon < math.inf
 
     def _read_pages(self, now: int) -> None:
         if self._agenda.wants_page(now):

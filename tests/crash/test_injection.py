@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.slow]
 def inject(folder: Path, campaign: str, *options: str) -> Any:
     """Play a campaign of `python -m injection`, and return its figures."""
     command = [sys.executable, "-m", "injection", campaign, "--json", *options]
-    path = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    path = os.environ | {"PYTHONPATH": str(Path(__file__).parent / "programs")}
     done = subprocess.run(command, env=path, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode == NOT_HERE:
         pytest.skip(f"nothing can be traced here: {done.stderr.strip()}")

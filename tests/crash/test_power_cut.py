@@ -24,7 +24,7 @@ pytestmark = [
 def replay(folder: Path, variant: str, images: int) -> Any:
     """Record a variant of power/workload.py, cut the recording, and return the figures."""
     command = [sys.executable, "-m", "power", variant, "--images", str(images), "--jobs", "1", "--json"]
-    path = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    path = os.environ | {"PYTHONPATH": str(Path(__file__).parent / "programs")}
     done = subprocess.run(command, env=path, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)

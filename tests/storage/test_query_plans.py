@@ -38,7 +38,7 @@ class Explained:
         self._connection = connection
         self.plans: list[str] = []
 
-    def execute(self, query: str, parameters: object = ()) -> sqlite3.Cursor:
+    def execute(self, query: str, parameters: Any = ()) -> sqlite3.Cursor:
         rows = self._connection.execute(f"EXPLAIN QUERY PLAN {query}", parameters).fetchall()
         self.plans += [row[3].replace("COVERING ", "") for row in rows if "task" in row[3]]
         return self._connection.execute(query, parameters)

@@ -1,4 +1,4 @@
-"""Power cuts, replayed: `python -m power --images 10000` (with tests/crash on the path; `make power-cut`).
+"""Power cuts, replayed: `python -m power --images 10000` (with this folder on the path; `make power-cut`).
 
 `workload` is a real system at work. `recorder.c`, preloaded into its process by `recording`, logs every write and
 sync of the database, and every promise that everact made (`ledger`), in one order. `disk` replays the log up to a
