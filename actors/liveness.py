@@ -1,4 +1,4 @@
-"""The liveness tick: who has died, what runs long. It is the only periodic work."""
+"""The liveness tick: who has died, what runs long, what ended long ago. It is the only periodic work."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from everact.actors.event_stream import EventStream
 from everact.actors.journal import Journal
 from everact.actors.messages import InTurn, MarkRunning
 from everact.actors.pool import Pool
+from everact.actors.retention import Retention
 from everact.actors.router import Router
 from everact.actors.ticket import Ticket
 from everact.actors.timer import Timer
@@ -35,6 +36,7 @@ class Liveness:
         router: Router,
         timer: Timer,
         pools: Sequence[Pool],
+        retention: Retention,
     ) -> None:
         self._storage = storage
         self._stream = stream
@@ -42,6 +44,8 @@ class Liveness:
         self._router = router
         self._timer = timer
         self._pools = pools
+        self._retention = retention
+        retention.call_again = self._sweep_again
         self._types = tuple(name for pool in pools for name in pool.names)
         self._unhandled: dict[str, int] = {}
         self._failing = False
@@ -78,9 +82,13 @@ class Liveness:
             level = logging.DEBUG if self._failing else logging.WARNING
             logger.log(level, "looking for dead nodes failed; it is tried again", exc_info=error)
             self._failing = True
+        self._retention.step(now)
         running = self._running_long(now)
         if running:
             self._journal.submit(MarkRunning(running))
+
+    def _sweep_again(self, seconds: float) -> None:
+        self._timer.call_after(seconds, lambda: self._journal.submit(InTurn(self._retention.step)))
 
     def _taken_over(self, adoption: Adoption, now: int) -> None:
         if adoption.unhandled != self._unhandled:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from everact.actors.runtime import Runtime
-from everact.storage.protocol import Adoption, Batch, Committed, Selection, Storage
+from everact.storage.protocol import Adoption, Batch, Committed, Selection, Storage, Sweep
 from everact.tasks.record import HistoryRow, Record
 
 
@@ -40,6 +40,10 @@ class StorageSeam:
     def retrying(self, types: Collection[str]) -> bool:
         """See `Storage.retrying`."""
         return self._call(self._storage.retrying, types)
+
+    def sweep(self, before: int, after: int, limit: int) -> Sweep:
+        """See `Storage.sweep`."""
+        return self._call(self._storage.sweep, before, after, limit)
 
     def get(self, id: bytes) -> Record | None:
         """See `Storage.get`."""

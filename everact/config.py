@@ -11,7 +11,7 @@ from everact.tasks.errors import ConfigurationError
 
 MEBIBYTE = 1024 * 1024
 CENTURY = 3.2e9
-_SECONDS = ("grace", "commit_timeout")
+_SECONDS = ("grace", "commit_timeout", "retention")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,7 @@ class Settings:
         payload_limit: Bytes that a payload or a result may have.
         error_limit: Characters kept of an error's message and traceback together.
         max_crashes: How many deaths of the process while a task ran are too many; it is QUARANTINED then.
+        retention: Seconds that finished tasks are kept in the file; None for ever. `memory://` keeps the last 100,000.
         high_water: Ready tasks of one handler, and scheduled tasks, to hold in memory; what is more waits in storage.
 
     Raises:
@@ -42,6 +43,7 @@ class Settings:
     payload_limit: int = MEBIBYTE
     error_limit: int = 64 * 1024
     max_crashes: int = 3
+    retention: float | None = 7 * 86_400.0
     high_water: int = 10_000
 
     def __post_init__(self) -> None:
@@ -50,6 +52,8 @@ class Settings:
         _check(self, "payload_limit", "a whole number of at least 1", valid=_whole(self.payload_limit, 1))
         _check(self, "error_limit", "a whole number of at least 100", valid=_whole(self.error_limit, 100))
         _check(self, "max_crashes", "a whole number of at least 1", valid=_whole(self.max_crashes, 1))
+        kept = self.retention is None or _finite(self.retention, 0)
+        _check(self, "retention", "a number of seconds, at least 0, or None", valid=kept)
         _check(self, "high_water", "a whole number of at least 10", valid=_whole(self.high_water, 10))
         keys = isinstance(self.secret_keys, Mapping) and all(map(_is_key, self.secret_keys.items()))
         if not keys:
@@ -93,6 +97,8 @@ def _parse(name: str, text: str) -> Any:
     if name == "secret_keys":
         pairs = [part.partition("=") for part in text.split(",") if part]
         return {key: bytes.fromhex(value) for key, _, value in pairs}
+    if name == "retention" and text == "none":
+        return None
     return float(text) if name in _SECONDS else int(text)
 
 

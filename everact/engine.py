@@ -19,6 +19,7 @@ from everact.actors.liveness import Liveness
 from everact.actors.messages import FinishDelivery, InTurn, Retire
 from everact.actors.node import Node
 from everact.actors.pool import Pool
+from everact.actors.retention import Retention
 from everact.actors.router import Router
 from everact.actors.runtime import Runtime
 from everact.actors.storage_seam import StorageSeam
@@ -77,7 +78,8 @@ class Engine:
         router.submit, router.wake_at, router.call_after = journal.submit, timer.wake_at, timer.call_after
         journal.router, journal.call_after = router, timer.call_after
         journal.patience.seconds = settings.commit_timeout
-        self._liveness = Liveness(storage, stream, journal, router, timer, pools)
+        retention = Retention(storage, settings.retention)
+        self._liveness = Liveness(storage, stream, journal, router, timer, pools, retention)
         self.node = Node(
             runtime, journal, timer, stream, dispatcher, settings.grace, settings.error_limit, middleware, pools
         )

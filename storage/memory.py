@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import heapq
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from operator import attrgetter
 
@@ -18,6 +18,7 @@ from everact.storage.protocol import (
     Committed,
     Outcome,
     Selection,
+    Sweep,
 )
 from everact.storage.remarks import cancel_requested, key_taken_rows, recovered
 from everact.tasks import status as st
@@ -25,6 +26,8 @@ from everact.tasks.errors import StorageError, StorageUnavailable
 from everact.tasks.record import HistoryRow, Record
 
 FIRST_TERMINAL = st.COMPLETED
+KEPT = 100_000
+"""Finished records that are kept, the last ones: what is in memory only must not grow for ever."""
 
 
 class MemoryStorage:
@@ -46,6 +49,7 @@ class MemoryStorage:
         self._ids: dict[bytes, Record] = {}
         self._keys: dict[tuple[str, str], Record] = {}
         self._history: dict[bytes, list[HistoryRow]] = {}
+        self._ended: deque[Record] = deque()
         self._incarnation = 0
         self._open = False
         self._crashed: set[int] = set()
@@ -120,8 +124,10 @@ class MemoryStorage:
             record.result = outcome.result
             record.error = outcome.error
             record.status = status = outcome.status
-            if record.key is not None and status >= FIRST_TERMINAL:
-                self._keys.pop((record.type, record.key), None)
+            if status >= FIRST_TERMINAL:
+                if record.key is not None:
+                    self._keys.pop((record.type, record.key), None)
+                self._ended.append(record)
             if outcome.history is not None:
                 self._note(outcome.history)
             if outcome.follow_ups:
@@ -131,6 +137,8 @@ class MemoryStorage:
             self._follow(parents, now, answer)
         if inserts:
             self._insert(inserts, answer)
+        while len(self._ended) > KEPT:
+            self._forget(self._ended.popleft())
 
     def _follow(self, parents: list[Outcome], now: int, answer: Committed) -> None:
         for parent in parents:
@@ -193,6 +201,23 @@ class MemoryStorage:
 
     def _note(self, row: HistoryRow) -> None:
         self._history.setdefault(row.task, []).append(row)
+
+    # Retention
+
+    def sweep(self, before: int, after: int, limit: int) -> Sweep:  # noqa: ARG002 - one look at all is cheap here
+        """Delete what ended long ago; see `Storage.sweep`."""
+        ended = [record for record in self._rows.values() if record.status >= FIRST_TERMINAL]
+        old = [record for record in ended if (record.finished or 0) < before]
+        for record in old:
+            self._forget(record)
+        return Sweep(
+            None, len(old), min(((r.finished or 0) for r in ended if (r.finished or 0) >= before), default=None)
+        )
+
+    def _forget(self, record: Record) -> None:
+        if self._rows.pop(record.seq, None) is not None:
+            self._ids.pop(record.id, None)
+            self._history.pop(record.id, None)
 
     # Adoption
 

@@ -126,6 +126,20 @@ class Adoption(msgspec.Struct):
     unhandled: dict[str, int]
 
 
+class Sweep(msgspec.Struct):
+    """What one step over the stored rows has found.
+
+    Attributes:
+        last: `seq` of the last row looked at, to go on after; None at the end.
+        deleted: How many finished rows were deleted.
+        oldest: When the oldest of the finished rows that stay had ended; None if there are none.
+    """
+
+    last: int | None
+    deleted: int
+    oldest: int | None
+
+
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """Which rows to list, in order of `seq`; every condition that is not None must hold."""
 
@@ -139,7 +153,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 class Storage(Protocol):
     """Records on disk, or in memory.
 
-    `commit` and `adopt` are called by one thread at a time, the journal's; the reads by any thread. A storage
+    `commit`, `adopt` and `sweep` are called by one thread at a time, the journal's; the reads by any thread. A storage
     starts no thread and reads no clock.
     """
 
@@ -201,6 +215,16 @@ class Storage(Protocol):
 
     def retrying(self, types: Collection[str]) -> bool:
         """Whether any task of these types, this incarnation's or adopted by it, waits for its next attempt."""
+        ...
+
+    def sweep(self, before: int, after: int, limit: int) -> Sweep:
+        """Delete finished rows that had ended before a time, with their history, in one transaction.
+
+        Args:
+            before: Microseconds.
+            after: Look at rows whose `seq` is greater.
+            limit: Look at this many at the most; a storage in memory may look at all.
+        """
         ...
 
     def get(self, id: bytes) -> Record | None:

@@ -9,11 +9,11 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from everact.storage import migrations, sqlite_adoption, sqlite_backlog
+from everact.storage import migrations, sqlite_adoption, sqlite_backlog, sqlite_retention
 from everact.storage.batch_writer import BatchWriter, transaction
 from everact.storage.connections import COMMIT_BUSY_SECONDS, Connections, closed, connect, create_private, failure
 from everact.storage.node_lock import NodeLock
-from everact.storage.protocol import Adoption, Batch, Committed, Selection
+from everact.storage.protocol import Adoption, Batch, Committed, Selection, Sweep
 from everact.storage.rows import RECORD, as_record, fetch
 from everact.tasks.errors import StorageError, StorageUnavailable
 from everact.tasks.record import HistoryRow, Record
@@ -139,6 +139,18 @@ class SqliteStorage:
     def _dead(self) -> frozenset[int]:
         with self._opened().reader() as connection:
             return frozenset(sqlite_adoption.dead_incarnations(connection, self._incarnation, self.alive))
+
+    def sweep(self, before: int, after: int, limit: int) -> Sweep:
+        """Delete what ended long ago; see `Storage.sweep`."""
+        with self._opened().reader() as connection:
+            found = sqlite_retention.look(connection, before, after, limit)
+        if found.old:
+            try:
+                with self._opened().writer(COMMIT_BUSY_SECONDS) as connection:
+                    sqlite_retention.delete(connection, found.old)
+            except sqlite3.Error as error:
+                raise failure(error, self.path) from error
+        return Sweep(found.last, len(found.old), found.oldest)
 
     # Reading
 

@@ -32,7 +32,7 @@ class Listening(ThreadRuntime):
 METHODS = {name for name, _ in inspect.getmembers(Storage, inspect.isfunction) if not name.startswith("_")}
 
 
-RARE = {"abandon", "alive", "retrying"}
+RARE = {"abandon", "alive", "retrying", "sweep"}
 """Called when another node has died, or much is waiting; the engine has no other way to its storage either."""
 
 

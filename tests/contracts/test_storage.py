@@ -524,6 +524,50 @@ def test_an_empty_storage_counts_nothing(storage: Storage) -> None:
     assert sum(storage.counts(NOW).values()) == 0
 
 
+# Retention
+
+
+def test_what_ended_before_a_time_is_deleted_with_its_history(storage: Storage) -> None:
+    insert(storage, *[record(n) for n in range(1, 5)])
+    history = HistoryRow(task_id(1), NOW, "retry")
+    ends = [outcome(1, finished=NOW - 9, history=history), outcome(2, finished=NOW), outcome(3, finished=NOW + 3)]
+    storage.commit(Batch(NOW, outcomes=ends))
+    assert storage.history(task_id(1)) == [history]
+    sweep = storage.sweep(NOW, 0, 100)
+    assert (sweep.last, sweep.deleted, sweep.oldest) == (None, 1, NOW)
+    assert storage.get(task_id(1)) is None
+    assert storage.history(task_id(1)) == []
+    assert numbers(storage.select(Selection())) == [2, 3, 4]
+
+
+def test_what_has_not_ended_is_never_deleted(storage: Storage) -> None:
+    insert(storage, record(1), record(2, status=SCHEDULED), record(3, status=RUNNING))
+    sweep = storage.sweep(NOW * 2, 0, 100)
+    assert (sweep.last, sweep.deleted, sweep.oldest) == (None, 0, None)
+    assert numbers(storage.select(Selection())) == [1, 2, 3]
+
+
+def test_the_id_and_the_key_of_a_deleted_task_are_free_again(storage: Storage) -> None:
+    insert(storage, record(1, key="k"))
+    storage.commit(Batch(NOW, outcomes=[outcome(1)]))
+    storage.sweep(NOW * 2, 0, 100)
+    again = record(2, id=task_id(1), key="k")
+    insert(storage, again)
+    assert storage.get(task_id(1)) == again
+
+
+def test_steps_of_a_sweep_go_over_all_rows(storage: Storage) -> None:
+    insert(storage, *[record(n) for n in range(1, 11)])
+    storage.commit(Batch(NOW, outcomes=[outcome(n) for n in range(1, 11, 2)]))
+    after: int | None = 0
+    deleted = 0
+    while after is not None:
+        sweep = storage.sweep(NOW * 2, after, 3)
+        after, deleted = sweep.last, deleted + sweep.deleted
+    assert deleted == 5
+    assert numbers(storage.select(Selection())) == [2, 4, 6, 8, 10]
+
+
 # Many rows
 
 

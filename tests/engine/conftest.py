@@ -16,7 +16,7 @@ import pytest
 from everact import ActorSystem, Settings, TaskContext, TaskHandler
 from everact import events as ev
 from everact.storage.memory import MemoryStorage
-from everact.storage.protocol import Adoption, Batch, Committed, Selection, Storage
+from everact.storage.protocol import Adoption, Batch, Committed, Selection, Storage, Sweep
 from everact.storage.sqlite import SqliteStorage
 from everact.tasks.errors import StorageUnavailable
 from everact.tasks.record import HistoryRow, Record
@@ -198,6 +198,9 @@ class Probe:
 
     def retrying(self, types: Collection[str]) -> bool:
         return self.inner.retrying(types)
+
+    def sweep(self, before: int, after: int, limit: int) -> Sweep:
+        return self.inner.sweep(before, after, limit)
 
     def get(self, id: bytes) -> Record | None:
         return self.inner.get(id)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from everact import NotOwner, StorageUnavailable, TaskContext, TaskStatus
+from everact import NotOwner, Settings, StorageUnavailable, TaskContext, TaskNotFound, TaskStatus
 from everact import events as ev
 from everact.tasks import status as st
-from tests.engine.conftest import WAIT, Diary, Facts, Job, Lab, Next, make_handler, until
+from tests.engine.conftest import GRACE, WAIT, Diary, Facts, Job, Lab, Next, make_handler, until
 
 
 @pytest.fixture
@@ -153,3 +153,13 @@ def test_what_another_process_requeues_is_run_without_a_restart(lab: Lab, kind: 
     again = tool.requeue(task.id)
     tool.stop()
     assert system.task(again.id).result(WAIT) == 4
+
+
+def test_finished_tasks_are_deleted_after_their_time(lab: Lab, kind: str) -> None:
+    settings = Settings(grace=GRACE, retention=0.1)
+    system = lab.system(make_handler(kind, Job, lambda task, ctx: task.n), settings=settings)
+    done, later = system.dispatch(Job(1)), system.dispatch(Job(2), delay=3600)
+    assert done.result(WAIT) == 1
+    until(lambda: [record.id for record in system.tasks()] == [later.id])
+    with pytest.raises(TaskNotFound):
+        system.get(done.id)

@@ -1,0 +1,49 @@
+"""Deleting what ended long ago, a few rows at a time and in the order in which they were stored."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import NamedTuple
+
+from everact.storage.batch_writer import transaction
+from everact.storage.rows import fetch
+
+_ROWS = "task WHERE seq > ? ORDER BY seq LIMIT ?"
+_HISTORY = "DELETE FROM history WHERE task IN (SELECT id FROM task WHERE seq IN (SELECT value FROM json_each(?)))"
+_TASKS = "DELETE FROM task WHERE seq IN (SELECT value FROM json_each(?)) AND status > 2"
+
+
+class Found(NamedTuple):
+    """What a stretch of rows has.
+
+    Attributes:
+        last: `seq` of its last row; None if that is the last of all.
+        old: `seq` of those to delete.
+        oldest: When the oldest finished row that stays had ended.
+    """
+
+    last: int | None
+    old: list[int]
+    oldest: int | None
+
+
+def look(connection: sqlite3.Connection, before: int, after: int, limit: int) -> Found:
+    """Look at the rows after a `seq`; see `Storage.sweep`."""
+    rows = fetch(connection, "seq, iif(status > 2, finished, NULL)", _ROWS, (after, limit))
+    finished = [(seq, ended) for seq, ended in rows if ended is not None]
+    old = [seq for seq, ended in finished if ended < before]
+    oldest = min((ended for _, ended in finished if ended >= before), default=None)
+    return Found(rows[-1][0] if len(rows) == limit else None, old, oldest)
+
+
+def delete(connection: sqlite3.Connection, seqs: list[int]) -> None:
+    """Delete finished rows and their history.
+
+    Raises:
+        sqlite3.Error: It failed, and nothing was deleted.
+    """
+    text = json.dumps(seqs)
+    with transaction(connection):
+        connection.execute(_HISTORY, (text,))
+        connection.execute(_TASKS, (text,))
