@@ -28,9 +28,10 @@ from everact.actors.event_stream import EventStream
 from everact.actors.messages import AwaitIdle, CancelTasks, ClaimTasks, FinishDelivery, InTurn, MarkRunning, StoreTasks
 from everact.actors.outcome_events import cancel_event, finish_events, key_events, store_events
 from everact.actors.patience import Patience
+from everact.actors.reserve import Reserve, refusal
 from everact.actors.router import Router
 from everact.actors.runtime import Empty, Runtime
-from everact.actors.setbacks import divide, may_be_written, settled, told
+from everact.actors.setbacks import divide, may_be_written, settled, told, tried_again
 from everact.actors.ticket import CANCELLED, DONE, QUEUED, Ticket, Tickets
 from everact.storage.protocol import NOTHING_LOST, Committed, Outcome, Storage
 from everact.tasks import status as st
@@ -46,6 +47,7 @@ class Journal(ThreadActor):
     Attributes:
         tickets: The resident tasks; only the journal adds to and removes from them.
         watchers: Who waits for the outcome of a task, by its id.
+        reserve: Whether the disk is full, and what that means for new tasks.
         patience: What commits, and waits while the database is locked.
         router: Where tasks go; set when it is built.
         call_after: The timer's; set when the timer is built.
@@ -68,6 +70,7 @@ class Journal(ThreadActor):
         self.call_after: Callable[[float, Callable[[], object]], None] = lambda seconds, fn: None  # noqa: ARG005
         self.submit: Callable[[Any], None] = self._run_inline if storage.inline else self._tell_unless_over
         self._dismissal: BaseException | None = None
+        self.reserve = Reserve(storage, self.submit)
         self.patience = Patience(runtime, storage, lambda: self._stopping)
         self._commit = storage.commit if storage.inline else self.patience.commit
 
@@ -96,13 +99,16 @@ class Journal(ThreadActor):
 
     def on_batch(self, messages: list[Any]) -> None:
         """Commit what has gathered; of what storage does not take, commit those parts that it may take."""
+        if self.reserve.used:
+            new, messages = self.reserve.turn_away(messages)
+            self._refuse(new, refusal())
         commit = Commit(self.runtime.now(), self.tickets, self._numbers, self._storage)
         try:
             self._plan(commit, messages)
             committed = NOTHING_LOST if commit.empty else self._commit(commit.batch)
         except Exception as error:
             self.router.route(commit.undo(), commit.batch.now)
-            refused, parts = divide(messages, error)
+            refused, parts = divide(messages, error, self.reserve)
             self._refuse(refused, error)
             for part in parts:
                 self.on_batch(part)
@@ -361,7 +367,7 @@ class Journal(ThreadActor):
         for message in waiting:
             message.waiter.settle(error=told(message, error))
         release([message.waiter for message in waiting])
-        later = [message for message in messages if getattr(message, "waiter", None) is None]
+        later = [message for message in messages if tried_again(message)]
         if later:
             text = "storage did not take %d outcome(s) or claim(s); they are tried again in %s s"
             logger.error(text, len(later), REWRITE_SECONDS, exc_info=error)

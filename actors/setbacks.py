@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from everact.actors.messages import CancelTasks, ClaimTasks, FinishDelivery, MarkRunning, StoreTasks
+from everact.actors.reserve import Reserve
 from everact.actors.ticket import DONE
 from everact.tasks.errors import EverActError, StorageFull, StorageUnavailable
 
@@ -14,13 +15,13 @@ WRITING = frozenset({FinishDelivery, StoreTasks, CancelTasks, ClaimTasks, MarkRu
 """Messages that storage is asked to write something for; what the others want does not depend on it."""
 
 
-def divide(messages: list[Any], error: Exception) -> tuple[list[Any], list[list[Any]]]:
+def divide(messages: list[Any], error: Exception, reserve: Reserve) -> tuple[list[Any], list[list[Any]]]:
     """Decide about the messages of a batch whose commit failed and wrote nothing, as far as is known.
 
-    A locked, full or broken database refuses whatever it is asked, so asking it once more for each of thousands of
-    messages helps nobody. Any other error is about what some message wants to be written. That one is found by
-    halving: for one among 2,000 that takes about 22 commits, and as many savepoints as messages would cost more
-    code, and more time, as each step gives up the interpreter lock.
+    A locked or broken database refuses whatever it is asked, so asking it once more for each of thousands of
+    messages helps nobody; on a full disk outcomes come first, see `Reserve`. Any other error is about what some
+    message wants to be written. That one is found by halving: for one among 2,000 that takes about 22 commits, and
+    as many savepoints as messages would cost more code, and more time, as each step gives up the interpreter lock.
 
     Returns:
         The messages to be refused, and parts to be tried again, each in a commit of its own.
@@ -30,7 +31,10 @@ def divide(messages: list[Any], error: Exception) -> tuple[list[Any], list[list[
     parts = [others] if others else []
     if not writing:
         return others, []
-    if len(writing) == 1 or isinstance(error, StorageUnavailable | StorageFull | OSError):
+    if isinstance(error, StorageFull) or getattr(error, "no_room", False):
+        refused, again = reserve.divide(writing)
+        return refused, [again, *parts] if again else parts
+    if len(writing) == 1 or isinstance(error, StorageUnavailable | OSError):
         return writing, parts
     half = len(writing) // 2
     return [], [writing[:half], writing[half:], *parts]
@@ -54,6 +58,11 @@ def told(message: Any, error: BaseException) -> EverActError:
         own = copy.copy(error)
     own.__cause__ = error
     return own
+
+
+def tried_again(message: Any) -> bool:
+    """Whether a refused message is sent once more; who waits for an answer is told, and liveness asks anew."""
+    return type(message) in (FinishDelivery, ClaimTasks)
 
 
 def settled(message: Any) -> bool:

@@ -65,6 +65,14 @@ class StorageSeam:
         """See `Storage.alive`."""
         return self._call(self._storage.alive, owner)
 
+    def release_reserve(self) -> bool:
+        """See `Storage.release_reserve`."""
+        return self._call(self._storage.release_reserve)
+
+    def restore_reserve(self) -> bool:
+        """See `Storage.restore_reserve`."""
+        return self._call(self._storage.restore_reserve)
+
     def close(self) -> None:
         """See `Storage.close`."""
         return self._call(self._storage.close)

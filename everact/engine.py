@@ -77,6 +77,7 @@ class Engine:
         timer = Timer(runtime, f"{name}/timer", lambda: journal.submit(InTurn(router.due)))
         router.submit, router.wake_at, router.call_after = journal.submit, timer.wake_at, timer.call_after
         journal.router, journal.call_after = router, timer.call_after
+        journal.reserve.call_after = timer.call_after
         journal.patience.seconds = settings.commit_timeout
         retention = Retention(storage, settings.retention)
         self._liveness = Liveness(storage, stream, journal, router, timer, pools, retention)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from everact.storage.ballast import is_full
 from everact.storage.statements import CACHED_STATEMENTS
 from everact.tasks.errors import StorageBusy, StorageError, StorageFull, StorageUnavailable
 
@@ -28,6 +29,7 @@ _CALLERS_FAULT = (
     sqlite3.DataError,
     sqlite3.NotSupportedError,
 )
+_NO_ROOM = "the disk is full"
 _HARMLESS = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL}
 """After these nothing was written, and the connection is as good as before."""
 
@@ -76,6 +78,7 @@ class Connections:
                 _set_busy_timeout(connection, busy_seconds)
             yield connection
         except sqlite3.Error as error:
+            _tell_a_limit(error, self.path)  # before the connection is given up: the last one to close moves the log
             usable = not _in_doubt(error)
             raise
         finally:
@@ -230,7 +233,23 @@ def failure(error: sqlite3.Error, path: Path, *, deciding: bool = False) -> Stor
     if isinstance(error, _CALLERS_FAULT):
         return StorageError(f"these rows cannot be kept, nothing was stored ({text})")
     unknown = deciding and code not in _HARMLESS
-    return StorageUnavailable(text, outcome="unknown" if unknown else "refused")
+    no_room = _NO_ROOM in getattr(error, "__notes__", ())
+    return StorageUnavailable(text, outcome="unknown" if unknown else "refused", no_room=no_room)
+
+
+def _tell_a_limit(error: sqlite3.Error, path: Path) -> None:
+    """Correct SQLite, which calls a full quota, or a file that must not grow, an error of the disk.
+
+    Where the log was written, nothing was stored, as its last frame makes the commit. Where the index of the log was
+    to grow, which comes after that, the commit may be found again.
+    """
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code not in (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE) or not is_full(path):
+        return
+    if code == sqlite3.SQLITE_IOERR_WRITE:
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    else:
+        error.add_note(_NO_ROOM)
 
 
 def _in_doubt(error: sqlite3.Error) -> bool:

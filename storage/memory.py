@@ -299,6 +299,16 @@ class MemoryStorage:
         """Read what out of the ordinary happened to a task, oldest first."""
         return sorted(self._history.get(id, ()), key=_at)
 
+    # Room
+
+    def release_reserve(self) -> bool:
+        """There is none: memory that is used up is an error of another kind."""
+        return False
+
+    def restore_reserve(self) -> bool:
+        """There is none, and none is needed."""
+        return True
+
     # Letting go
 
     def close(self) -> None:

@@ -247,6 +247,22 @@ class Storage(Protocol):
         """Whether that incarnation's process lives (this one's own counts as alive)."""
         ...
 
+    def release_reserve(self) -> bool:
+        """Give up the space kept for running work, since there is no other; see `restore_reserve`. Never raises.
+
+        Returns:
+            Whether there may be room now that was not there before.
+        """
+        ...
+
+    def restore_reserve(self) -> bool:
+        """Keep that space again. Never raises.
+
+        Returns:
+            False while there is no room for it. True where no reserve can be had, or none is needed.
+        """
+        ...
+
     def close(self) -> None:
         """Say that this incarnation has ended cleanly, and let go of everything. Idempotent."""
         ...

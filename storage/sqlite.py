@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import sqlite3
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from everact.storage import migrations, sqlite_adoption, sqlite_backlog, sqlite_retention
+from everact.storage.ballast import Ballast, is_full
 from everact.storage.batch_writer import BatchWriter, transaction
 from everact.storage.connections import COMMIT_BUSY_SECONDS, Connections, closed, connect, create_private, failure
 from everact.storage.node_lock import NodeLock
@@ -18,6 +20,7 @@ from everact.storage.rows import RECORD, as_record, fetch
 from everact.tasks.errors import StorageError, StorageUnavailable
 from everact.tasks.record import HistoryRow, Record
 
+logger = logging.getLogger("everact.storage")
 END_BUSY_SECONDS = 1.0
 """How long `close` waits for another process's write lock; `stop` has a deadline."""
 
@@ -44,6 +47,7 @@ class SqliteStorage:
         self._durability = durability
         self._connections: Connections | None = None
         self._lock = NodeLock(self.path)
+        self._ballast = Ballast(self.path)
         self._incarnation = 0
         self._now = 0
         self._settled: tuple[frozenset[int], frozenset[str]] | None = None
@@ -59,7 +63,7 @@ class SqliteStorage:
         create_private(self.path)
         connections = Connections(self.path, self._durability)
         try:
-            self._incarnation = self._start(connections, now)
+            self._incarnation = self._start_in_any_room(connections, now)
         except BaseException as error:
             connections.close()
             self._lock.release(remove=True)
@@ -70,7 +74,20 @@ class SqliteStorage:
                 raise StorageUnavailable(msg) from error
             raise
         self._connections, self._now, self._settled = connections, now, None
+        if (missing := self._ballast.make()) is not None:
+            text = "%s cannot be allocated (%s): on a full disk, running tasks will not be able to end"
+            logger.warning(text, self._ballast.path, missing)
         return self._incarnation
+
+    def _start_in_any_room(self, connections: Connections, now: int) -> int:
+        """Start, on a full disk with the reserve: a node that does not start ends no work."""
+        try:
+            return self._start(connections, now)
+        except sqlite3.Error:  # whichever: without room SQLite cannot even make the files beside the database
+            if not (is_full(self.path) and self._ballast.release()):
+                raise
+        self._lock.release(remove=True)
+        return self._start(connections, now)
 
     def _start(self, connections: Connections, now: int) -> int:
         # A file of something else must be left as it is, and turning on the log would change it.
@@ -117,6 +134,20 @@ class SqliteStorage:
         except (OverflowError, UnicodeEncodeError) as error:
             msg = f"these rows cannot be kept, nothing was stored ({self.path}: {error})"
             raise StorageError(msg) from error
+
+    def release_reserve(self) -> bool:
+        """Give up the ballast, then write back the log, which can be written from its beginning after that."""
+        released = self._ballast.release()
+        try:
+            with self._opened().writer(COMMIT_BUSY_SECONDS) as connection:
+                busy, pages, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except (sqlite3.Error, StorageError):
+            return released
+        return released or (not busy and pages == moved)
+
+    def restore_reserve(self) -> bool:
+        """Allocate the ballast again; see `Storage.restore_reserve`."""
+        return not is_full(self.path) and self._ballast.restore()
 
     def adopt(self, types: Collection[str], now: int) -> Adoption:
         """Take over from dead incarnations; see `Storage.adopt`.

@@ -261,8 +261,11 @@ class StorageUnavailable(StorageError):
     stores the task if it is missing and returns its handle if it is not.
     """
 
-    def __init__(self, detail: str, task_id: UUID | None = None, outcome: str = "refused") -> None:
+    def __init__(
+        self, detail: str, task_id: UUID | None = None, outcome: str = "refused", *, no_room: bool = False
+    ) -> None:
         self.detail = detail
+        self.no_room = no_room
         self.task_id = task_id
         self.outcome = outcome
         about = f" for task {task_id}" if task_id else ""

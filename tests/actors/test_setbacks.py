@@ -11,11 +11,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from everact.actors.baton import Waiter
-from everact.actors.messages import AwaitIdle, CancelTasks, StoreTasks
+from everact.actors.messages import AwaitIdle, CancelTasks, ClaimTasks, StoreTasks
 from everact.actors.pool import Pool
+from everact.actors.reserve import Reserve
 from everact.actors.runtime import LockGate
 from everact.actors.setbacks import divide, may_be_written, settled, told
 from everact.actors.ticket import Ticket
+from everact.storage.memory import MemoryStorage
 from everact.tasks.errors import EverActError, StorageBusy, StorageError, StorageFull, StorageUnavailable
 from everact.tasks.record import Record
 
@@ -31,6 +33,10 @@ def idle() -> AwaitIdle:
     return AwaitIdle(Waiter(LockGate))
 
 
+def reserve() -> Reserve:
+    return Reserve(MemoryStorage(), lambda message: None)
+
+
 def play(messages: list[Any], bad: set[int]) -> tuple[list[Any], list[Any], int]:
     """Commit as the journal does, against a storage that takes no batch with a bad message in it."""
     taken: list[Any] = []
@@ -43,7 +49,7 @@ def play(messages: list[Any], bad: set[int]) -> tuple[list[Any], list[Any], int]
         if not any(messages.index(message) in bad for message in part):
             taken += part
             continue
-        told_now, again = divide(part, StorageError("bad row"))
+        told_now, again = divide(part, StorageError("bad row"), reserve())
         refused += told_now
         parts = again + parts
     return taken, refused, commits
@@ -70,7 +76,6 @@ def test_one_offender_among_two_thousand_costs_two_commits_per_halving(place: in
     "error",
     [
         StorageBusy("locked"),
-        StorageFull("no room"),
         StorageUnavailable("fsync failed", outcome="unknown"),
         StorageUnavailable("not open"),
         OSError("disk gone"),
@@ -79,20 +84,45 @@ def test_one_offender_among_two_thousand_costs_two_commits_per_halving(place: in
 )
 def test_what_is_not_about_a_message_refuses_all_at_once(error: Exception) -> None:
     messages = [store(number) for number in range(5)]
-    assert divide(messages, error) == (messages, [])
+    assert divide(messages, error, reserve()) == (messages, [])
 
 
 @pytest.mark.parametrize("error", [StorageError("bad row"), StorageFull("no room")], ids=repr)
 def test_a_message_that_writes_nothing_is_never_refused(error: Exception) -> None:
     waiting, one, two = idle(), store(1), store(2)
-    refused, parts = divide([waiting, one, two], error)
+    refused, parts = divide([waiting, one, two], error, reserve())
     assert waiting not in refused
     assert parts[-1] == [waiting]
 
 
+@pytest.mark.parametrize(
+    "error",
+    [StorageFull("no room"), StorageUnavailable("SQLITE_IOERR_SHMSIZE", outcome="unknown", no_room=True)],
+    ids=lambda error: type(error).__name__,
+)
+def test_on_a_full_disk_new_tasks_are_refused_first_then_the_reserve_is_used_once(error: StorageError) -> None:
+    class Released(MemoryStorage):
+        def release_reserve(self) -> bool:
+            return True
+
+    kept = Reserve(Released(), lambda message: None)
+    one, cancel = store(1), CancelTasks([UUID(int=1).bytes], "", Waiter(LockGate))
+    assert divide([one, cancel], error, kept) == ([one], [[cancel]])
+    assert not kept.used
+    assert divide([cancel], error, kept) == ([], [[cancel]])
+    assert kept.used
+    assert divide([cancel], error, kept) == ([cancel], [])
+
+
+def test_claims_alone_start_new_work_and_do_not_use_the_reserve() -> None:
+    kept, claim = reserve(), ClaimTasks([])
+    assert divide([claim], StorageFull("no room"), kept) == ([claim], [])
+    assert not kept.used
+
+
 def test_an_error_about_nothing_that_was_to_be_written_is_told_and_not_tried_for_ever() -> None:
     waiting = idle()
-    assert divide([waiting], StorageError("a bug")) == ([waiting], [])
+    assert divide([waiting], StorageError("a bug"), reserve()) == ([waiting], [])
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,8 @@ class Listening(ThreadRuntime):
 METHODS = {name for name, _ in inspect.getmembers(Storage, inspect.isfunction) if not name.startswith("_")}
 
 
-RARE = {"abandon", "alive", "retrying", "sweep"}
-"""Called when another node has died, or much is waiting; the engine has no other way to its storage either."""
+RARE = {"abandon", "alive", "release_reserve", "restore_reserve", "retrying", "sweep"}
+"""Called when a node has died, much is waiting or old, or the disk is full; there is no other way to storage either."""
 
 
 def test_the_seam_has_every_method_of_a_storage() -> None:

@@ -217,6 +217,12 @@ class Probe:
     def alive(self, owner: int) -> bool:
         return self.inner.alive(owner)
 
+    def release_reserve(self) -> bool:
+        return self.inner.release_reserve()
+
+    def restore_reserve(self) -> bool:
+        return self.inner.restore_reserve()
+
     def close(self) -> None:
         self.inner.close()
 

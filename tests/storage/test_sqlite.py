@@ -20,6 +20,8 @@ from everact.tasks.record import HistoryRow, Record
 from everact.tasks.status import COMPLETED
 
 NOW = 1_700_000_000_000_000
+FILES = ["tasks.db", "tasks.db.reserve"]
+"""What is there while no node runs."""
 
 
 @pytest.fixture
@@ -76,13 +78,13 @@ def test_only_the_owner_can_read_the_files(path: Path) -> None:
         os.umask(before)
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
     storage.close()
-    assert modes == dict.fromkeys(["tasks.db", "tasks.db-wal", "tasks.db-shm", "tasks.db.node-1.lock"], 0o600)
+    assert modes == dict.fromkeys([*FILES, "tasks.db-wal", "tasks.db-shm", "tasks.db.node-1.lock"], 0o600)
 
 
-def test_a_clean_end_leaves_the_database_alone_in_its_directory(storage: SqliteStorage, path: Path) -> None:
+def test_a_clean_end_leaves_the_database_and_its_reserve(storage: SqliteStorage, path: Path) -> None:
     storage.commit(Batch(NOW, inserts=[record(1)]))
     storage.close()
-    assert [file.name for file in path.parent.iterdir()] == ["tasks.db"]
+    assert sorted(file.name for file in path.parent.iterdir()) == FILES
 
 
 @pytest.mark.parametrize(("durability", "synchronous"), [("power", 2), ("process", 1)])
@@ -182,6 +184,30 @@ def test_a_full_storage_refuses_keeps_what_it_has_and_recovers(storage: SqliteSt
         writer.execute(f"PRAGMA max_page_count = {pages + 100}")
     storage.commit(Batch(NOW, outcomes=[outcome(1)], inserts=[record(4, payload=b"x" * 9000)]))
     assert seqs(storage) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("code", "refused"),
+    [(sqlite3.SQLITE_IOERR_WRITE, StorageFull), (sqlite3.SQLITE_IOERR_SHMSIZE, StorageUnavailable)],
+    ids=["log", "index of the log"],
+)
+def test_a_full_disk_that_sqlite_calls_an_error_is_told_from_a_broken_one(
+    fail: type[FailingConnection],
+    storage: SqliteStorage,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+    refused: type[StorageError],
+) -> None:
+    fail.words, fail.code = ("INSERT",), code
+    for full in (True, False):
+        monkeypatch.setattr(connections, "is_full", lambda path, full=full: full)
+        with pytest.raises(StorageError) as caught:
+            storage.commit(Batch(NOW, inserts=[record(1)]))
+        assert type(caught.value) is (refused if full else StorageUnavailable)
+        assert getattr(caught.value, "no_room", True) is full
+        assert getattr(caught.value, "outcome", "refused") == (
+            "refused" if refused is StorageFull and full else "unknown"
+        )
 
 
 @pytest.mark.parametrize("value", [{"due": 2**63}, {"key": "\ud800"}], ids=["number", "text"])
