@@ -8,6 +8,7 @@ from typing import Any
 from everact.actors.pool import Pool
 from everact.actors.runtime import Runtime
 from everact.actors.ticket import Ticket
+from everact.storage.checksum import checksum
 from everact.storage.codec import PAYLOAD_VERSION
 from everact.tasks.cancellation import Gate
 from everact.tasks.errors import TaskTypeUnknown
@@ -83,6 +84,7 @@ class Dispatcher:
             codec=pool.spec.codec,
             version=PAYLOAD_VERSION,
             key_id=codec.key_id,
+            checksum=checksum(payload),
             queue=pool.spec.queue,
         )
         if options:

@@ -16,6 +16,7 @@ from everact.actors.executor import Executor, LoopExecutor, PinnedExecutor
 from everact.actors.messages import CellFailed, CellStarted, CellStuck, InTurn, Proceed, Resume, Retire, StartAgain
 from everact.actors.ticket import STARTED, Delivery, Ticket, current_delivery
 from everact.actors.watch import HANDLE, Watch
+from everact.storage.checksum import verify
 from everact.tasks.cancellation import CancelReason
 from everact.tasks.errors import HandlerError, HookTimeout, PayloadError
 from everact.tasks.handler import TaskHandler
@@ -174,6 +175,7 @@ class HandlerActor(SystemActor):
         record, task, unreadable = ticket.record, ticket.task, None
         if task is None:
             try:
+                verify(record)
                 task = self.pool.codec.decode(record.payload, record.id, record.key_id)
             except PayloadError as error:
                 unreadable = error

@@ -11,6 +11,7 @@ from everact.actors.baton import LoopWaiter, Waiter
 from everact.actors.messages import AwaitIdle
 from everact.actors.ticket import STARTED, Ticket
 from everact.engine import Engine
+from everact.storage.checksum import checksum
 from everact.storage.protocol import Selection
 from everact.tasks import status as st
 from everact.tasks.errors import TaskNotFound, WaitTimeout, WouldDeadlock
@@ -303,11 +304,11 @@ def _copy_of(engine: Engine, old: Record) -> Ticket:
     now = runtime.now()
     pool = engine.node.dispatcher.named.get(old.type)
     new_id = runtime.new_id()
-    payload = old.payload
+    payload, sum_of_payload = old.payload, old.checksum
     key_id = old.key_id
     if pool is not None and old.codec != "json":
         payload = pool.codec.encode(pool.codec.decode(payload, old.id, key_id), new_id)
-        key_id = pool.codec.key_id
+        key_id, sum_of_payload = pool.codec.key_id, checksum(payload)
     record = Record(
         id=new_id,
         type=old.type,
@@ -323,5 +324,6 @@ def _copy_of(engine: Engine, old: Record) -> Ticket:
         tags=old.tags,
         headers=old.headers,
         retry_of=old.id,
+        checksum=sum_of_payload,
     )
     return Ticket(record, pool if pool is not None else engine.nowhere)

@@ -47,6 +47,7 @@ _COLUMNS = [
     "error",
     "result",
     "payload",
+    "checksum",
 ]
 
 
@@ -139,6 +140,7 @@ def as_record(row: list[Any]) -> Record:
         error=_decoded(_decode_error, row[25]),
         result=_bytes(row[26]),
         payload=bytes.fromhex(row[27]),
+        checksum=row[28],
     )
 
 

@@ -95,7 +95,7 @@ ON CONFLICT (id) DO NOTHING
 ON CONFLICT (type, key) WHERE key IS NOT NULL AND status < 3 DO NOTHING
 """
 _NULLABLE = {"key", "tags", "parent", "workflow", "headers", "key_id", "retry_of", "cancel_requested", "error"}
-_NULLABLE |= {"result"}
+_NULLABLE |= {"result", "checksum"}
 _NULLABLE_TIMES = {"started", "finished"}
 _PLAIN = [
     "seq",
@@ -114,6 +114,7 @@ _PLAIN = [
     "workflow",
     "headers",
     "payload",
+    "checksum",
 ]
 _REST = [
     "codec",
@@ -200,6 +201,7 @@ def _plain(r: Record) -> tuple[object, ...]:
         NOTHING if r.workflow is None else bytearray(r.workflow),
         NOTHING if r.headers is None else _encode(r.headers).decode(),
         bytearray(r.payload),
+        r.checksum or NOTHING,
     )
 
 

@@ -18,7 +18,7 @@ class Record(msgspec.Struct, gc=False, kw_only=True):
 
     Times are microseconds since the Unix epoch, ids are the 16 bytes of a UUID. `attempt` counts attempts
     that have ended; the one now running is `attempt + 1`. `workflow` is None for a root, whose workflow is
-    its own id.
+    its own id. `checksum` is that of the payload; None in rows of schema 1.
     """
 
     id: bytes
@@ -49,6 +49,7 @@ class Record(msgspec.Struct, gc=False, kw_only=True):
     error: TaskError | None = None
     started: int | None = None
     finished: int | None = None
+    checksum: int | None = None
 
     @property
     def workflow_id(self) -> bytes:
