@@ -60,11 +60,13 @@ class Agenda:
                 due.append(ticket)
         return due
 
-    @property
-    def next_due(self) -> int | None:
-        """When to look again: something is due then, or what is left in storage comes into reach."""
+    def next_due(self, now: int) -> int | None:
+        """When to look again: something is due then, or what is left in storage comes into reach.
+
+        A horizon that was reached waits for a page, not for a time: while none can be read, waking would be a loop.
+        """
         times = [self._heap[0][0]] if self._heap else []
-        if self.horizon < math.inf:
+        if now <= self.horizon < math.inf:
             times.append(int(self.horizon) + 1)
         return min(times, default=None)
 
@@ -107,7 +109,8 @@ class Agenda:
         if len(entries) > self._bound:
             half = self.page_size
             left = [entry[-1] for entry in entries[half:]]
-            self.horizon = entries[half][0] - 1
+            # Never further away: an adoption may have brought it nearer than what was here by then.
+            self.horizon = min(self.horizon, entries[half][0] - 1)
             entries = entries[:half]
         self._heap = entries  # sorted is a heap
         return left

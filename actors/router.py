@@ -79,7 +79,7 @@ class Router:
         for pool, listed in ready.items():
             self._offer(pool, listed)
         if later:
-            self._park(later)
+            self._park(later, now)
         if unclaimed:
             self._claims.add(self._without_poison(unclaimed, now))
             self.has_more = True
@@ -104,7 +104,7 @@ class Router:
         for ticket in due:
             self._tickets.parked.pop(ticket.record.id, None)
         self.route(due, now)
-        self._arm()
+        self._arm(now)
 
     def _offer(self, pool: Pool, tickets: list[Ticket]) -> None:
         spill = pool.spill
@@ -117,13 +117,13 @@ class Router:
                 return
         pool.offer(tickets)
 
-    def _park(self, tickets: list[Ticket]) -> None:
+    def _park(self, tickets: list[Ticket], now: int) -> None:
         for ticket in tickets:
             # A retry is work under way; only what the user scheduled for later does not count for wait_idle.
             if ticket.record.attempt == 0:
                 self._tickets.parked[ticket.record.id] = ticket
         self._leave(self._agenda.add(tickets))
-        self._arm()
+        self._arm(now)
 
     def _leave(self, tickets: Iterable[Ticket]) -> None:
         """Forget tickets whose rows wait in storage."""
@@ -132,8 +132,8 @@ class Router:
             self._tickets.resident.pop(ticket.record.id, None)
             self._tickets.parked.pop(ticket.record.id, None)
 
-    def _arm(self) -> None:
-        due = self._agenda.next_due
+    def _arm(self, now: int) -> None:
+        due = self._agenda.next_due(now)
         if due is not None and (self._armed is None or due < self._armed):
             self._armed = due
             self.wake_at(due)
@@ -214,7 +214,7 @@ class Router:
             if ticket.record.attempt == 0:
                 self._tickets.parked[ticket.record.id] = ticket
         self._leave(agenda.extend(tickets, None if last is None else last.due))
-        self._arm()
+        self._arm(now)
 
     def _open(self, pools: Iterable[Pool]) -> None:
         for pool in pools:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from everact.actors.ticket import Ticket
+from everact.tasks import status as st
 
 ABOVE_ALL = 1 << 30
 
@@ -46,6 +47,7 @@ class Spill:
         for ticket in tickets:
             if self._admits(ticket, length + len(kept), lowest):
                 kept.append(ticket)
+                lowest = min(lowest, ticket.record.priority)
             else:
                 left.append(ticket)
                 self.rank = max(ticket.record.priority, -ABOVE_ALL if self.rank is None else self.rank)
@@ -55,6 +57,8 @@ class Spill:
         record = ticket.record
         if record.cancel_requested is not None:
             return True  # a cancel between two attempts acts at once, though its row may be due much later
+        if record.status == st.RUNNING:
+            return True  # it was claimed, and no page has it
         if self.rank is None and length < self.high:
             return True
         # What is more urgent than something here, and than all that waits in storage, goes before that, within

@@ -27,9 +27,9 @@ def seqs(tickets: list[Ticket]) -> list[int]:
 def test_what_is_due_comes_out_in_order_of_time_then_urgency_then_arrival() -> None:
     agenda = Agenda()
     assert agenda.add([ticket(5, 1), ticket(3, 2), ticket(5, 3, priority=9), ticket(9, 4), ticket(3, 5)]) == []
-    assert agenda.next_due == 3
+    assert agenda.next_due(0) == 3
     assert seqs(agenda.take_due(5)) == [2, 5, 3, 1]
-    assert agenda.next_due == 9
+    assert agenda.next_due(5) == 9
 
 
 def test_what_was_cancelled_does_not_come_out() -> None:
@@ -40,7 +40,7 @@ def test_what_was_cancelled_does_not_come_out() -> None:
 
 
 def test_an_empty_agenda_has_no_next_time() -> None:
-    assert Agenda().next_due is None
+    assert Agenda().next_due(0) is None
     assert Agenda().take_due(1) == []
 
 
@@ -78,7 +78,24 @@ def test_a_page_is_wanted_when_little_is_left_or_the_horizon_is_reached() -> Non
     assert agenda.wants_page(5)
     agenda.take_due(2)
     assert agenda.wants_page(2)
-    assert agenda.next_due == 3
+    assert agenda.next_due(2) == 3
+
+
+def test_a_horizon_that_was_reached_wakes_nobody_until_a_page_has_moved_it() -> None:
+    agenda = Agenda(BOUND)
+    agenda.add([ticket(due, due) for due in range(1, BOUND + 2)])
+    assert agenda.horizon == 4
+    agenda.take_due(4)
+    assert (agenda.next_due(4), agenda.next_due(5)) == (5, None)
+
+
+def test_a_horizon_that_an_adoption_brought_nearer_is_not_moved_away_by_what_is_here() -> None:
+    agenda = Agenda(BOUND)
+    agenda.add([ticket(1000 + n, n) for n in range(BOUND)])
+    agenda.horizon = 10  # adopted: what is due between 10 and 1000 may be in storage
+    page = [ticket(11 + n, 100 + n) for n in range(agenda.page_size)]
+    agenda.extend(page, page[-1].record.due)
+    assert agenda.horizon == page[-1].record.due - 1
 
 
 def test_a_page_moves_the_horizon_and_the_last_one_takes_it_away() -> None:
@@ -114,7 +131,8 @@ class World:
     def pass_time(self, steps: int) -> None:
         for _ in range(steps):
             self.now += 1
-            assert self.agenda.next_due is None or self.agenda.next_due >= self.now, "it would have been woken before"
+            due = self.agenda.next_due(self.now - 1)
+            assert due is None or due >= self.now, "it would have been woken before"
             self.hand_over(seqs(self.agenda.take_due(self.now)))
             if self.agenda.wants_page(self.now):
                 self.page()

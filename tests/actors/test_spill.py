@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from everact.actors.spill import Spill
 from everact.actors.ticket import Ticket
 from everact.tasks.record import Record
+from everact.tasks.status import RUNNING
 
 POOL: Any = None
 HIGH = 4
@@ -55,6 +56,12 @@ def test_a_cancel_between_two_attempts_is_let_in_at_once() -> None:
     spill, cancelled = Spill(HIGH), ticket(-9, cancel_requested="why")
     spill.open()
     assert spill.fit([cancelled], 99) == ([cancelled], [])
+
+
+def test_a_task_that_was_claimed_is_let_in_as_no_page_has_it() -> None:
+    spill, claimed = Spill(HIGH), ticket(-9, status=RUNNING)
+    spill.open()
+    assert spill.fit([claimed], 99) == ([claimed], [])
 
 
 def test_while_anything_may_wait_in_storage_nothing_is_let_in() -> None:
