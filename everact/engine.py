@@ -79,7 +79,7 @@ class Engine:
         journal.router, journal.call_after = router, timer.call_after
         journal.reserve.call_after = timer.call_after
         journal.patience.seconds = settings.commit_timeout
-        retention = Retention(storage, settings.retention)
+        retention = Retention(storage, settings.retention, runtime.monotonic)
         self._liveness = Liveness(storage, stream, journal, router, timer, pools, retention)
         self.node = Node(
             runtime, journal, timer, stream, dispatcher, settings.grace, settings.error_limit, middleware, pools

@@ -164,6 +164,8 @@ class MemoryStorage:
             if rows.setdefault(record.seq, record) is not record:
                 raise _seq_clash(record)
             ids[record.id] = record
+            if record.status >= FIRST_TERMINAL:
+                self._ended.append(record)
 
     def _check_seqs(self, batch: Batch) -> None:
         """Refuse the whole batch, before any of it is applied, if a `seq` in it is another row's."""
