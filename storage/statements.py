@@ -24,7 +24,7 @@ ROWS = 256
 """Rows of one statement at the most; more are no faster."""
 CACHED_STATEMENTS = 512
 """More than there are different statements: each kind of `ManyRows` has about 28 lengths."""
-NO_TIME = -(1 << 63)
+NO_NUMBER = -(1 << 63)
 NOTHING = 0
 _encode = msgspec.json.encode
 
@@ -95,8 +95,8 @@ ON CONFLICT (id) DO NOTHING
 ON CONFLICT (type, key) WHERE key IS NOT NULL AND status < 3 DO NOTHING
 """
 _NULLABLE = {"key", "tags", "parent", "workflow", "headers", "key_id", "retry_of", "cancel_requested", "error"}
-_NULLABLE |= {"result", "checksum"}
-_NULLABLE_TIMES = {"started", "finished"}
+_NULLABLE |= {"result"}
+_NULLABLE_NUMBERS = {"started", "finished", "checksum"}
 _PLAIN = [
     "seq",
     "id",
@@ -138,8 +138,8 @@ def _insert(columns: list[str]) -> ManyRows:
 
 
 def _cell(column: str) -> str:
-    if column in _NULLABLE_TIMES:
-        return f"nullif(?,{NO_TIME})"
+    if column in _NULLABLE_NUMBERS:
+        return f"nullif(?,{NO_NUMBER})"
     return f"nullif(?,{NOTHING})" if column in _NULLABLE else "?"
 
 
@@ -201,7 +201,7 @@ def _plain(r: Record) -> tuple[object, ...]:
         NOTHING if r.workflow is None else bytearray(r.workflow),
         NOTHING if r.headers is None else _encode(r.headers).decode(),
         bytearray(r.payload),
-        r.checksum or NOTHING,
+        NO_NUMBER if r.checksum is None else r.checksum,
     )
 
 
@@ -217,8 +217,8 @@ def _rest(r: Record) -> tuple[object, ...]:
         NOTHING if r.cancel_requested is None else r.cancel_requested,
         NOTHING if r.result is None else bytearray(r.result),
         NOTHING if r.error is None else _encode(r.error).decode(),
-        NO_TIME if r.started is None else r.started,
-        NO_TIME if r.finished is None else r.finished,
+        NO_NUMBER if r.started is None else r.started,
+        NO_NUMBER if r.finished is None else r.finished,
     )
 
 
@@ -258,8 +258,8 @@ def end(connection: sqlite3.Connection, outcomes: Sequence[Outcome]) -> int:
             o.status,
             o.attempt,
             o.due,
-            NO_TIME if o.started is None else o.started,
-            NO_TIME if o.finished is None else o.finished,
+            NO_NUMBER if o.started is None else o.started,
+            NO_NUMBER if o.finished is None else o.finished,
             NOTHING if o.result is None else bytearray(o.result),
             NOTHING if o.error is None else _encode(o.error).decode(),
         )

@@ -112,6 +112,7 @@ EVERY_FIELD = record(
     error=TaskError("ValueError", "no", "Traceback", "on_error", "KeyError: 1"),
     started=NOW + 1,
     finished=NOW + 2,
+    checksum=0xFFFFFFFF,
     payload=b"\x80\x00bytes",
 )
 
@@ -129,7 +130,8 @@ def test_a_row_of_defaults_comes_back_as_it_was_stored(storage: Storage) -> None
 
 
 def test_what_is_empty_is_not_taken_for_what_is_missing(storage: Storage) -> None:
-    stored = record(1, payload=b"", result=b"", key="", key_id="", headers={}, cancel_requested="", queue="", kind="")
+    empty: dict[str, Any] = {"payload": b"", "result": b"", "key": "", "key_id": "", "headers": {}, "checksum": 0}
+    stored = record(1, cancel_requested="", queue="", kind="", **empty)
     insert(storage, copy.copy(stored))
     assert storage.get(task_id(1)) == stored
 
@@ -168,6 +170,7 @@ some_records = st.builds(
     error=st.none() | st.builds(TaskError, texts, texts, texts, maybe_texts, maybe_texts),
     started=st.none() | integers,
     finished=st.none() | integers,
+    checksum=st.none() | st.integers(0, 0xFFFFFFFF),
 )
 
 
@@ -589,6 +592,18 @@ def test_a_batch_of_thousands_is_written_as_its_rows_one_by_one(node: Node) -> N
     assert [row.status for row in stored[:1000]] == [QUEUED if n == 500 else COMPLETED for n in range(1, 1001)]
     assert stored[1000:2999] == [row for row in new if row.seq != 2500]
     assert [len(storage.history(task_id(n))) for n in (1, 2, 12, 13, 500, 501, 2300)] == [1, 0, 1, 2, 0, 1, 1]
+
+
+# Room
+
+
+def test_the_reserve_is_released_and_restored_and_commits_go_on(storage: Storage) -> None:
+    assert storage.restore_reserve()
+    for number in (1, 2):
+        storage.release_reserve()
+        insert(storage, record(number))
+        assert storage.restore_reserve()
+    assert numbers(rows(storage)) == [1, 2]
 
 
 # Life of a storage
