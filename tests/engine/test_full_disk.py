@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Generator
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from everact import ActorSystem, CancelOutcome, StorageFull, TaskContext, TaskStatus
 from everact.actors import journal as journal_module
 from everact.actors import reserve as reserve_module
+from everact.actors.messages import InTurn
 from everact.storage.protocol import Batch
 from tests.engine.conftest import WAIT, Diary, Job, Lab, Next, make_handler, until
 
@@ -167,9 +169,18 @@ def test_a_database_that_must_not_grow_refuses_and_recovers_by_itself(lab: Lab, 
     inner: Any = lab.probe(system).inner
 
     def limit(more: int) -> None:
-        with inner._opened().writer() as writer:
-            (pages,) = writer.execute("PRAGMA page_count").fetchone()
-            writer.execute(f"PRAGMA max_page_count = {pages + more}")
+        """In the journal's turn, where its connection is in nobody's hands: the limit is the connection's."""
+        done = threading.Event()
+
+        def apply(now: int) -> None:
+            with inner._opened().writer() as writer:
+                (pages,) = writer.execute("PRAGMA page_count").fetchone()
+                writer.execute(f"PRAGMA max_page_count = {pages + more}")
+            done.set()
+
+        assert system._engine is not None
+        system._engine.node.journal.submit(InTurn(apply))
+        assert done.wait(WAIT)
 
     system.dispatch(Next(0)).wait(WAIT)
     before = len(system.tasks())

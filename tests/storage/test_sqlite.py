@@ -186,6 +186,26 @@ def test_a_full_storage_refuses_keeps_what_it_has_and_recovers(storage: SqliteSt
     assert seqs(storage) == [1, 2, 3, 4]
 
 
+def test_a_reserve_that_cannot_be_made_is_told_at_the_start(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path.with_name("tasks.db.reserve").mkdir()
+    storage = SqliteStorage(path, "process")
+    storage.open(NOW)
+    storage.commit(Batch(NOW, inserts=[record(1)]))
+    assert [line.levelname for line in caplog.records] == ["WARNING"]
+    assert "tasks.db.reserve cannot be allocated" in caplog.text
+    assert storage.restore_reserve(), "new tasks would be refused for ever"
+    storage.close()
+
+
+def test_giving_up_the_reserve_writes_the_log_back(storage: SqliteStorage, path: Path) -> None:
+    storage.commit(Batch(NOW, inserts=records(1, 100)))
+    storage.path.with_name("tasks.db.reserve").unlink()
+    assert storage.release_reserve(), "there is room in the log now"
+    before = path.with_name("tasks.db-wal").stat().st_size
+    storage.commit(Batch(NOW, outcomes=[outcome(n) for n in range(1, 101)]))
+    assert path.with_name("tasks.db-wal").stat().st_size == before
+
+
 @pytest.mark.parametrize(
     ("code", "refused"),
     [(sqlite3.SQLITE_IOERR_WRITE, StorageFull), (sqlite3.SQLITE_IOERR_SHMSIZE, StorageUnavailable)],
