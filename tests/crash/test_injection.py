@@ -40,9 +40,10 @@ def test_the_enumeration_sees_an_acknowledgement_that_comes_before_the_commit(tm
 def test_a_sync_that_fails_is_told_as_unknown_and_the_same_id_settles_it(tmp_path: Path) -> None:
     figures = inject(tmp_path, "fail", "--only", "journal fdatasync")
     assert figures["faults"] == []
-    # Five dispatches; a sync that writes an outcome besides, as some do, is told to one caller less.
+    # The outcomes of the pair share a sync in some runs. Before them three dispatches have syncs of the same number in
+    # every run; the two after them may be met by two numbers, or by none.
     assert figures["remarks"].keys() == {"unknown"}
-    assert 3 <= figures["remarks"]["unknown"] <= 5
+    assert 3 <= figures["remarks"]["unknown"] <= 7
 
 
 def test_after_a_failed_write_a_task_is_there_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
