@@ -16,6 +16,7 @@ from everact.storage.batch_writer import BatchWriter, transaction
 from everact.storage.connections import COMMIT_BUSY_SECONDS, Connections, closed, connect, create_private, failure
 from everact.storage.node_lock import NodeLock
 from everact.storage.protocol import Adoption, Batch, Committed, Selection, Sweep
+from everact.storage.reset_race import advice
 from everact.storage.rows import RECORD, as_record, fetch
 from everact.tasks.errors import StorageError, StorageUnavailable
 from everact.tasks.record import HistoryRow, Record
@@ -98,7 +99,14 @@ class SqliteStorage:
             looker.close()
         with connections.writer() as connection:
             migrations.migrate(connection, str(self.path))
-            return self._register(connection, now)
+            number = self._register(connection, now)
+            self._warn_of_others(connection, number)
+            return number
+
+    def _warn_of_others(self, connection: sqlite3.Connection, me: int) -> None:
+        others = sum(self.alive(number) for (number,) in fetch(connection, "number", "incarnation") if number != me)
+        if (text := advice(self.path, others, sqlite3.sqlite_version_info)) is not None:
+            logger.warning("%s", text)
 
     def _register(self, connection: sqlite3.Connection, now: int) -> int:
         """Add this incarnation; its lock is held before anybody can see its row."""

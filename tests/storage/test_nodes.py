@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import pytest
 from everact.storage import connections, node_lock, sqlite_adoption
 from everact.storage.node_lock import NodeLock
 from everact.storage.protocol import Batch, Claim, Selection
+from everact.storage.reset_race import advice
 from everact.storage.sqlite import SqliteStorage
 from everact.tasks.errors import StorageUnavailable
 from everact.tasks.record import Record
@@ -322,3 +324,33 @@ def test_a_storage_that_was_let_go_says_so(start: Start) -> None:
     ):
         with pytest.raises(StorageUnavailable, match="not open"):
             use()
+
+
+def test_nodes_that_share_a_file_are_warned_of_a_version_that_can_damage_it(
+    path: Path, start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 51, 2))
+    start().abandon()
+    start()
+    assert caplog.records == [], "a dead node has no connection"
+    start()
+    (line,) = caplog.records
+    assert (line.name, line.levelname) == ("everact.storage", "WARNING")
+    assert line.getMessage().startswith(f"{path} is shared with 1 other living node(s)")
+    assert "SQLite 3.51.2 can damage" in line.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("others", "version", "warned"),
+    [
+        (1, (3, 40, 1), True),
+        (2, (3, 51, 2), True),
+        (0, (3, 40, 1), False),
+        (1, (3, 51, 3), False),
+        (1, (3, 53, 0), False),
+    ],
+)
+def test_only_an_old_version_and_another_node_together_are_a_danger(
+    others: int, version: tuple[int, ...], warned: bool
+) -> None:
+    assert (advice(Path("tasks.db"), others, version) is not None) is warned
