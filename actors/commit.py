@@ -191,6 +191,15 @@ def was_written(outcome: Outcome, record: Record | None) -> bool:
     )
 
 
+def was_claimed(claim: Record, record: Record | None, incarnation: int) -> bool:
+    """Whether a row that a claim does not fit is claimed already: that commit, too, had failed after it was written."""
+    return (
+        record is not None
+        and (record.seq, record.attempt) == (claim.seq, claim.attempt)
+        and (record.owner, record.status) == (incarnation, st.RUNNING)
+    )
+
+
 def begun(record: Record) -> bool:
     """Whether a handler has ever been called for this task, as far as the row tells."""
     return record.attempt > 0 or record.crashes > 0 or record.suspect

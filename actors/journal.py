@@ -22,6 +22,7 @@ from everact.actors.commit import (
     is_stored,
     settle_cancel,
     settle_finish,
+    was_claimed,
     was_written,
 )
 from everact.actors.event_stream import EventStream
@@ -314,7 +315,8 @@ class Journal(ThreadActor):
         ready: list[Ticket] = []
         for ticket in claim.tickets:
             current = self.tickets.resident.get(ticket.record.id)
-            if ticket.state is CANCELLED or ticket.record.seq in committed.lost:
+            lost = ticket.record.seq in committed.lost and not self._claimed_before(ticket)
+            if ticket.state is CANCELLED or lost:
                 self.router.ended(ticket)
                 if current is ticket:
                     del self.tickets.resident[ticket.record.id]
@@ -327,6 +329,9 @@ class Journal(ThreadActor):
                 current.unclaimed, current.claimed = False, True
         if ready:
             self.router.start_claimed(ready)
+
+    def _claimed_before(self, ticket: Ticket) -> bool:
+        return was_claimed(ticket.record, self._storage.get(ticket.record.id), self.incarnation)
 
     def _settle_running(self, message: MarkRunning, committed: Committed) -> None:
         for ticket in message.tickets:

@@ -73,3 +73,20 @@ def test_an_outcome_that_was_written_is_not_taken_for_a_fenced_one(storage: Any)
             ("child", 3),
         ]
         assert {record.status for record in system.tasks()} == {TaskStatus.COMPLETED}
+
+
+def test_an_adopted_task_whose_claim_was_written_is_run(storage: Any) -> None:
+    """Sent once more, the claim does not fit its row; left at that, the task would be RUNNING until the next start."""
+    with ActorSystem(handlers=[child, parent], storage=storage) as first:
+        left = first.dispatch(child.task(7), delay=0.2).id
+    claims: list[Batch] = []
+
+    def is_claim(batch: Batch) -> bool:
+        claims.extend([batch] * bool(batch.claims))
+        return bool(batch.claims)
+
+    storage.picks = is_claim
+    with ActorSystem(handlers=[child, parent], storage=storage) as system:
+        assert system.wait(left, WAIT).result == 7
+        system.wait_idle(WAIT)
+    assert len(claims) == 1, "no claim was made, so nothing was tested"
