@@ -354,7 +354,8 @@ class Attempt:
     def requeue(self, delivery: Delivery) -> None:
         """A shutdown interrupts: QUEUED again, the attempt not counted, nothing dispatched, no hook."""
         delivery.ctx._buffer = None
-        self._finish(delivery, st.QUEUED)
+        # What only ran its `on_error` may be due much later; QUEUED is what may start now.
+        self._finish(delivery, st.QUEUED, due=min(delivery.ticket.record.due, self._now()))
 
     def _finish(self, delivery: Delivery, status: int, due: int | None = None) -> None:
         """Hand the outcome to the journal, once."""

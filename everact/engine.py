@@ -188,7 +188,9 @@ class Engine:
         for ticket in list(self.node.journal.tickets.resident.values()):
             record = ticket.record
             if ticket.delivery is None and record.status == st.RUNNING:
-                self.node.journal.submit(FinishDelivery(ticket, outcome_of(record, st.QUEUED), ()))
+                outcome = outcome_of(record, st.QUEUED)
+                outcome.due = min(record.due, self._runtime.now())  # QUEUED is what may start now
+                self.node.journal.submit(FinishDelivery(ticket, outcome, ()))
 
     def _retire_instances(self, deadline: float) -> None:
         waiters = []

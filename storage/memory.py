@@ -52,6 +52,7 @@ class MemoryStorage:
         self._ended: deque[Record] = deque()
         self._incarnation = 0
         self._open = False
+        self._latest = 0
         self._crashed: set[int] = set()
         self._adopters: dict[Pair, int] = {}
         self._settled: frozenset[str] | None = None
@@ -236,6 +237,8 @@ class MemoryStorage:
             if record.status == st.RUNNING and (record.owner, record.type) in plan.interrupted:
                 self._recover(record, now)
         self._settled, self._unhandled = wanted, plan.adoption.unhandled
+        adopted = (r.due for r in self._rows.values() if r.status == st.QUEUED and (r.owner, r.type) in plan.pairs)
+        self._latest = max(self._latest, *adopted, 0)
         return plan.adoption
 
     def _unfinished(self) -> list[Group]:
@@ -251,12 +254,18 @@ class MemoryStorage:
         self._note(recovered(record.id, record.attempt + 1, record.owner, now, crashed=crashed))
         record.crashes += crashed
         record.suspect = True
+        record.due = min(record.due, now)
         record.owner = self._incarnation
         record.status = st.QUEUED
 
     def ready(self, types: Collection[str], now: int, skip: Collection[int], limit: int) -> list[Record]:
         """Read a page of rows that may start; see `Storage.ready`."""
-        waiting = (row for row in self._waiting(types, skip) if row.due <= now)
+        self._latest = max(self._latest, now, *(row.created for row in list(self._rows.values())))
+        waiting = (
+            row
+            for row in self._waiting(types, skip)
+            if row.due <= now or (row.status == st.QUEUED and row.due <= self._latest)
+        )
         return [copy.copy(record) for record in heapq.nsmallest(limit, waiting, key=_order)]
 
     def scheduled(self, types: Collection[str], after: int, skip: Collection[int], limit: int) -> list[Record]:

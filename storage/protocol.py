@@ -194,6 +194,8 @@ class Storage(Protocol):
     def ready(self, types: Collection[str], now: int, skip: Collection[int], limit: int) -> list[Record]:
         """A page of rows that may start: they wait, are due, and are this incarnation's or adopted by it.
 
+        What was QUEUED before the clock was set back is due, as far as that can be told.
+
         Args:
             types: Of these types.
             now: Due by then.

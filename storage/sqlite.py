@@ -51,7 +51,8 @@ class SqliteStorage:
         self._ballast = Ballast(self.path)
         self._incarnation = 0
         self._now = 0
-        self._settled: tuple[frozenset[int], frozenset[str]] | None = None
+        self._latest = 0
+        self._settled: tuple[frozenset[int], frozenset[int], frozenset[str]] | None = None
         self._unhandled: dict[str, int] = {}
 
     # Opening
@@ -135,6 +136,7 @@ class SqliteStorage:
         try:
             with self._opened().writer(COMMIT_BUSY_SECONDS) as connection:
                 self._now = batch.now
+                self._latest = max(self._latest, batch.now)
                 writer = BatchWriter(connection, batch, self._incarnation)
                 return writer.write()
         except sqlite3.Error as error:
@@ -163,21 +165,28 @@ class SqliteStorage:
         When nobody has died since the last pass for the same types, that costs one small read.
         """
         connections, wanted = self._opened(), frozenset(types)
-        dead = self._dead()
-        if (dead, wanted) == self._settled:
+        known, dead = self._nodes()
+        if (known, dead, wanted) == self._settled:
             return Adoption(waiting={}, interrupted=0, unhandled=dict(self._unhandled))
         try:
             with connections.writer() as connection:
                 plan = sqlite_adoption.adopt(connection, self._incarnation, wanted, now, self.alive, self._lock.forget)
+                for pair in plan.pairs:
+                    self._latest = max(self._latest, sqlite_backlog.latest_queued(connection, *pair, now))
         except sqlite3.Error as error:
             raise failure(error, self.path, deciding=True) from error
-        # Who has died since the look before the pass is not settled.
-        self._settled, self._unhandled = (dead & self._dead(), wanted), plan.adoption.unhandled
+        # Who has died since the look before the pass is not settled. Nor is who was forgotten by another node: it may
+        # have been an adopter, and what that had adopted is free then.
+        now_known, now_dead = self._nodes()
+        known = now_known | (known - (dead - plan.owners))
+        self._settled, self._unhandled = (known, dead & now_dead, wanted), plan.adoption.unhandled
         return plan.adoption
 
-    def _dead(self) -> frozenset[int]:
+    def _nodes(self) -> tuple[frozenset[int], frozenset[int]]:
+        """All registered incarnations, and those that are dead."""
         with self._opened().reader() as connection:
-            return frozenset(sqlite_adoption.dead_incarnations(connection, self._incarnation, self.alive))
+            dead = frozenset(sqlite_adoption.dead_incarnations(connection, self._incarnation, self.alive))
+            return frozenset(number for (number,) in fetch(connection, "number", "incarnation")), dead
 
     def sweep(self, before: int, after: int, limit: int) -> Sweep:
         """Delete what ended long ago; see `Storage.sweep`."""
@@ -196,7 +205,9 @@ class SqliteStorage:
     def ready(self, types: Collection[str], now: int, skip: Collection[int], limit: int) -> list[Record]:
         """Read a page of rows that may start; see `Storage.ready`."""
         with self._opened().reader() as connection:
-            return sqlite_backlog.ready(connection, self._incarnation, types, now, skip, limit)
+            self._latest = max(self._latest, now, sqlite_backlog.newest(connection))
+            clock = sqlite_backlog.Clock(now, self._latest)
+            return sqlite_backlog.ready(connection, self._incarnation, types, clock, skip, limit)
 
     def scheduled(self, types: Collection[str], after: int, skip: Collection[int], limit: int) -> list[Record]:
         """Read a page of rows that are due later; see `Storage.scheduled`."""

@@ -110,9 +110,9 @@ def _recover(connection: sqlite3.Connection, pair: Pair, me: int, now: int, *, c
         (now, detail, *pair),
     )
     connection.execute(
-        "UPDATE task SET status = 1, owner = ?, crashes = crashes + ?, suspect = 1 "
+        "UPDATE task SET status = 1, owner = ?, crashes = crashes + ?, suspect = 1, due = min(due, ?) "
         "WHERE status = 2 AND owner = ? AND type = ?",
-        (me, int(crashed), *pair),
+        (me, int(crashed), now, *pair),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
 from everact.storage.rows import RECORD, as_record, fetch
 from everact.tasks.record import Record
@@ -15,9 +16,19 @@ _OWNERS = "(SELECT ?1 AS owner UNION SELECT incarnation FROM adoption WHERE adop
 _HIGHEST = "(SELECT max(priority) AS p FROM task WHERE status < 2 AND owner = ? AND type = ? AND priority < ?)"
 _LEVEL = """
 task INDEXED BY task_waiting
-WHERE status < 2 AND owner = ? AND type = ? AND priority = ? AND due <= ? ORDER BY due, seq LIMIT ?
+WHERE status < 2 AND owner = ?1 AND type = ?2 AND priority = ?3 AND due <= ?5 AND (due <= ?4 OR status = 1)
+ORDER BY due, seq LIMIT ?6
 """
 _ABOVE_ALL = 1 << 62
+
+_NEWEST = "task ORDER BY seq DESC LIMIT 1"
+_FIRST_LATER = """
+(SELECT max(due) AS latest FROM (
+    SELECT due, status FROM task INDEXED BY task_waiting
+    WHERE status < 2 AND owner = ? AND type = ? AND priority = ? AND due > ? ORDER BY due LIMIT ?) WHERE status = 1)
+"""
+LOOKED_AT = 10_000
+"""Rows of a dead node that are due later, at which to look for such as were QUEUED before the clock was set back."""
 
 _ADOPTED = "adoption WHERE adopter = ?"
 _LATER = "task INDEXED BY task_scheduled WHERE status = 0 AND owner = ? AND due > ? ORDER BY due, seq LIMIT ?"
@@ -26,14 +37,26 @@ _RETRYING = "task INDEXED BY task_retrying WHERE status = 0 AND attempt > 0 AND 
 Key = tuple[int, int, int]
 
 
+class Clock(NamedTuple):
+    """The wall clock, which may have been set back.
+
+    Attributes:
+        now: What it shows.
+        latest: The latest that it is known to have shown. What was QUEUED by then may start.
+    """
+
+    now: int
+    latest: int
+
+
 def ready(
-    connection: sqlite3.Connection, me: int, types: Collection[str], now: int, skip: Collection[int], limit: int
+    connection: sqlite3.Connection, me: int, types: Collection[str], clock: Clock, skip: Collection[int], limit: int
 ) -> list[Record]:
     """Read a page of rows that may start; see `Storage.ready`."""
     keys: list[Key] = []
     for type_ in types:
         for (owner,) in fetch(connection, "owner", _OWNERS, (me, type_)):
-            keys += _ready_keys(connection, owner, type_, now, skip, limit)
+            keys += _ready_keys(connection, owner, type_, clock, skip, limit)
     return _rows(connection, sorted(keys)[:limit])
 
 
@@ -59,15 +82,29 @@ def retrying(connection: sqlite3.Connection, me: int, types: Collection[str]) ->
     )
 
 
+def newest(connection: sqlite3.Connection) -> int:
+    """When the newest row was made; 0 if there is none. The clock has shown that."""
+    return max((created for (created,) in fetch(connection, "created", _NEWEST)), default=0)
+
+
+def latest_queued(connection: sqlite3.Connection, owner: int, type_: str, now: int) -> int:
+    """The latest due time of QUEUED rows, `now` if none is later: a dead node's clock has shown that."""
+    latest = now
+    for priority in _levels(connection, owner, type_):
+        ((due,),) = fetch(connection, "latest", _FIRST_LATER, (owner, type_, priority, now, LOOKED_AT))
+        latest = max(latest, due or 0)
+    return latest
+
+
 def _ready_keys(
-    connection: sqlite3.Connection, owner: int, type_: str, now: int, skip: Collection[int], limit: int
+    connection: sqlite3.Connection, owner: int, type_: str, clock: Clock, skip: Collection[int], limit: int
 ) -> list[Key]:
     keys: list[Key] = []
     for priority in _levels(connection, owner, type_):
         wanted = limit - len(keys)
         if wanted <= 0:
             break
-        parameters = (owner, type_, priority, now, wanted + len(skip))
+        parameters = (owner, type_, priority, *clock, wanted + len(skip))
         found = fetch(connection, "due, seq", _LEVEL, parameters)
         keys += [(-priority, due, seq) for due, seq in found if seq not in skip]
     return keys

@@ -844,6 +844,21 @@ def test_ready_rows_come_page_by_page_in_their_order(drawn: list[tuple[int, int,
                 *[record(n, priority=p, due=d, status=s) for n, (p, d, s) in enumerate(drawn, 1)],
             )
             heir.adopt([TYPE], NOW)
-            expected = sorted((-p, d, n) for n, (p, d, s) in enumerate(drawn, 1) if s != FAILED)
+            due = [min(d, NOW) if s == RUNNING else d for _, d, s in drawn]  # what was interrupted may start at once
+            expected = sorted((-p, due[n - 1], n) for n, (p, _, s) in enumerate(drawn, 1) if s != FAILED)
             assert [(-row.priority, row.due, row.seq) for row in waiting(heir, limit)] == expected
             heir.close()
+
+
+def test_what_was_interrupted_may_start_though_its_next_attempt_would_be_later(node: Node) -> None:
+    heir = restart(node, record(1, status=RUNNING, attempt=1, due=NOW + 1000))
+    heir.adopt([TYPE], NOW)
+    assert [(row.seq, row.due) for row in heir.ready([TYPE], NOW, (), 9)] == [(1, NOW)]
+
+
+def test_what_was_queued_may_start_though_the_clock_was_set_back(node: Node) -> None:
+    later = NOW + 1000
+    heir = restart(node, record(1, due=later, created=later), record(2, due=later, created=later, status=SCHEDULED))
+    heir.adopt([TYPE], NOW)
+    assert [row.seq for row in heir.ready([TYPE], NOW, (), 9)] == [1]
+    assert [row.seq for row in heir.scheduled([TYPE], NOW, (), 9)] == [2]

@@ -354,3 +354,18 @@ def test_only_an_old_version_and_another_node_together_are_a_danger(
     others: int, version: tuple[int, ...], warned: bool
 ) -> None:
     assert (advice(Path("tasks.db"), others, version) is not None) is warned
+
+
+def test_what_an_adopter_had_is_taken_over_though_another_node_has_forgotten_the_adopter(start: Start) -> None:
+    left = start()
+    me = left._incarnation
+    left.commit(
+        Batch(NOW, inserts=[Record(id=b"1" * 16, type="t", payload=b"", due=NOW, created=NOW, seq=1, owner=me)])
+    )
+    left.abandon()
+    adopter, stranger, heir = start(), start(), start()
+    assert adopter.adopt(["t"], NOW).waiting == {"t": 1}
+    assert heir.adopt(["t"], NOW).waiting == {}
+    adopter.abandon()
+    stranger.adopt(["another type"], NOW)  # forgets the adopter, who owns no row itself
+    assert heir.adopt(["t"], NOW).waiting == {"t": 1}

@@ -12,6 +12,7 @@ import pytest
 from everact.storage import sqlite_adoption, sqlite_backlog
 from everact.storage.protocol import Batch
 from everact.storage.sqlite import SqliteStorage
+from everact.storage.sqlite_backlog import Clock
 from everact.tasks.record import Record
 
 NOW = 1_700_000_000_000_000
@@ -47,7 +48,7 @@ class Explained:
 @pytest.mark.parametrize(
     ("ask", "index"),
     [
-        (lambda c: sqlite_backlog.ready(c, 1, ["t"], NOW, {1}, 9), "task_waiting"),
+        (lambda c: sqlite_backlog.ready(c, 1, ["t"], Clock(NOW, NOW), {1}, 9), "task_waiting"),
         (lambda c: sqlite_backlog.scheduled(c, 1, ["t"], NOW, {1}, 9), "task_scheduled"),
         (lambda c: sqlite_backlog.retrying(c, 1, ["t"]), "task_retrying"),
         (lambda c: sqlite_adoption.unfinished(c, {1}), "SEARCH task USING INDEX task_waiting (owner=? AND type>?)"),
