@@ -77,6 +77,8 @@ class Liveness:
             return
         try:
             self._taken_over(self._storage.adopt(self._types, now), now)
+            if self._failing:  # it may have been written all the same, and is not found anew then
+                self._router.look_in_storage(now, self._types)
             self._failing = False
         except StorageError as error:
             level = logging.DEBUG if self._failing else logging.WARNING

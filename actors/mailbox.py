@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from everact.actors.ticket import Ticket
 
+ABOVE_ALL = 1 << 30
+
 
 class PoolMailbox:
     """Tickets in order of priority, and of arrival within one priority.
@@ -47,8 +49,8 @@ class PoolMailbox:
 
     @property
     def lowest(self) -> int:
-        """The lowest priority of the tickets; 0 if there are none."""
-        return min((place // 2 for place, lane in list(self._lanes.items()) if lane), default=0)
+        """The lowest priority of the tickets; above all if there are none."""
+        return min((place // 2 for place, lane in list(self._lanes.items()) if lane), default=ABOVE_ALL)
 
     def __len__(self) -> int:
         return sum(map(len, self._order))

@@ -15,6 +15,7 @@ from everact.actors.poison import poisonous, set_aside
 from everact.actors.pool import Pool
 from everact.actors.runtime import Runtime
 from everact.actors.ticket import Ticket, Tickets
+from everact.tasks import status as st
 
 logger = logging.getLogger("everact.router")
 PAUSE_SECONDS = 0.5
@@ -57,6 +58,7 @@ class Router:
         self.has_more = False
         self._spilled: dict[Pool, None] = {}  # a set without an order would make histories differ
         self._armed: int | None = None
+        self._seen = 0
         self._pause_until = -math.inf
 
     # -- fanning out ---------------------------------------------------------------------------------------
@@ -70,7 +72,9 @@ class Router:
         unclaimed: list[Ticket] = []
         ready: dict[Pool, list[Ticket]] = {}
         for ticket in tickets:
-            if ticket.record.due > now and ticket.record.cancel_requested is None:
+            record = ticket.record
+            # By its status, too: the clock may have been set back since a task was due.
+            if record.due > now and record.status == st.SCHEDULED and record.cancel_requested is None:
                 later.append(ticket)
             elif ticket.unclaimed:
                 unclaimed.append(ticket)
@@ -169,6 +173,12 @@ class Router:
         """Read what there is room for, and claim what may start; nothing while the system stops."""
         if any(pool.closed for pool in self._pools):
             return
+        if self._armed is not None and self._armed <= now:
+            self.due(now)  # the turn that was to do so has failed
+        if now < self._seen:
+            # What a page found not to be due yet, though it was noted as due before the clock was set back.
+            self.look_in_storage(now, [name for pool in self._pools for name in pool.names])
+        self._seen = now
         if self._runtime.monotonic() >= self._pause_until:
             try:
                 self._read_pages(now)
@@ -210,6 +220,9 @@ class Router:
             agenda.horizon = now
         after = int(agenda.horizon)
         tickets, last = self._backlog.scheduled(after, agenda.beyond(after), agenda.page_size)
+        # A cancel between two attempts acts at once; a crash has come in between.
+        self.route([ticket for ticket in tickets if ticket.record.cancel_requested is not None], now)
+        tickets = [ticket for ticket in tickets if ticket.record.cancel_requested is None]
         for ticket in tickets:
             if ticket.record.attempt == 0:
                 self._tickets.parked[ticket.record.id] = ticket

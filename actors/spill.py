@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from everact.actors.mailbox import ABOVE_ALL
 from everact.actors.ticket import Ticket
 from everact.tasks import status as st
-
-ABOVE_ALL = 1 << 30
 
 
 class Spill:

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everact.actors.mailbox import PoolMailbox
+from everact.actors.mailbox import ABOVE_ALL, PoolMailbox
 from everact.actors.ticket import Ticket
 from everact.tasks.record import Record
 
@@ -119,7 +119,7 @@ def test_what_has_waited_through_a_crash_goes_before_the_others_of_its_priority_
 
 def test_the_lowest_priority_is_that_of_the_tickets_that_are_there() -> None:
     mailbox = PoolMailbox()
-    assert mailbox.lowest == 0
+    assert mailbox.lowest == ABOVE_ALL
     mailbox.extend([ticket(7)])
     mailbox.extend_first([ticket(-3)])
     assert mailbox.lowest == -3

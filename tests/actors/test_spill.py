@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from everact.actors.mailbox import ABOVE_ALL
 from everact.actors.spill import Spill
 from everact.actors.ticket import Ticket
 from everact.tasks.record import Record
@@ -102,3 +103,15 @@ def test_tasks_come_out_as_if_there_were_no_bound(steps: list[int | str]) -> Non
             mailbox.sort()
             assert mailbox.pop(0) == model.pop(0)
         assert len(mailbox) <= 2 * HIGH + 2
+
+
+def test_what_was_claimed_is_never_left_as_no_page_would_have_it() -> None:
+    spill = Spill(HIGH)
+    spill.open()
+    claimed = ticket(-9, status=RUNNING)
+    assert spill.fit([claimed], 9 * HIGH) == ([claimed], [])
+
+
+def test_what_is_more_urgent_than_something_that_was_let_in_just_before_is_let_in_too() -> None:
+    spill, full, urgent = Spill(HIGH), [ticket(-5) for _ in range(HIGH)], ticket(-1)
+    assert spill.fit([*full, urgent], 0, ABOVE_ALL) == ([*full, urgent], [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -218,3 +219,40 @@ def test_a_backlog_larger_than_memory_survives_a_crash(lab: Lab, kind: str, diar
             break
     system.wait_idle(WAIT)
     assert sorted(diary.lines) == list(range(100))
+
+
+def test_stopping_with_scheduled_tasks_in_storage_does_not_spin(lab: Lab, diary: Diary) -> None:
+    handler, inside, go = blocking("sync", lab, diary)
+    system = lab.system(handler, settings=SMALL)
+    system.dispatch_many([Job(n) for n in range(50)], delay=0.3)
+    system.dispatch(Job(-1))
+    inside.pass_through()
+    journal = system._engine.node.journal  # type: ignore[union-attr]
+    until(lambda: journal.router._agenda.horizon < float("inf"))
+    lab.close_pools(system)
+    turns = []
+    on_batch = journal.on_batch
+    journal.on_batch = lambda messages: (turns.append(1), on_batch(messages))  # type: ignore[method-assign]
+    until(lambda: system.counts()[TaskStatus.QUEUED] == 50)
+    turns.clear()
+    threading.Event().wait(0.2)
+    assert len(turns) < 20
+    go.set()
+
+
+def test_tasks_wait_in_storage_while_the_clock_is_set_back_and_run_all_the_same(
+    lab: Lab, diary: Diary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler, inside, go = blocking("sync", lab, diary)
+    system = lab.system(handler, settings=SMALL)
+    system.dispatch(Job(-1))
+    inside.pass_through()
+    system.dispatch_many([Job(n) for n in range(50)])
+    system.dispatch_many([Job(n) for n in range(50, 80)], delay=0.01)
+    until(lambda: system.counts()[TaskStatus.QUEUED] == 80)
+    runtime = system._engine.node.runtime  # type: ignore[union-attr]
+    now = runtime.now
+    monkeypatch.setattr(runtime, "now", lambda: now() - 400_000)
+    go.set()
+    until(lambda: sorted(diary.lines) == list(range(80)))
+    system.wait_idle(WAIT)
