@@ -130,6 +130,7 @@ class Commit:
                     continue
                 heir = cancel.ticket.substitute()
                 resident[cancel.id] = heir
+                self._tickets.parked.pop(cancel.id, None)  # it has perhaps come due meanwhile
                 revived.append(heir)
         return revived
 
@@ -139,8 +140,10 @@ class Commit:
             self._plan_cancel_of_stored(cancel)
             return
         cancel.ticket = ticket
+        # A claim may be written though its commit has failed; the row then has another owner than the ticket knows.
+        stored = self._storage.get(cancel.id) if ticket.unclaimed else None
         if not begun(ticket.record) and ticket.leave_queue(CANCELLED):
-            self._cancel_now(cancel, ticket.record)
+            self._cancel_now(cancel, stored or ticket.record)
         else:
             self._request(cancel, ticket.record)
 
@@ -157,7 +160,7 @@ class Commit:
             cancel.outcome = CancelOutcome.ALREADY_FINISHED
         elif record.owner != self._numbers.incarnation and self._storage.alive(record.owner):
             cancel.outcome = NotOwner(UUID(bytes=cancel.id), record.owner)
-        elif begun(record):
+        elif begun(record) or record.status == st.RUNNING:  # if that, in a process that has died
             self._request(cancel, record)
         else:
             self._cancel_now(cancel, record)
@@ -200,6 +203,11 @@ def was_claimed(claim: Record, record: Record | None, incarnation: int) -> bool:
     )
 
 
+def still_new(record: Record, stored: Record) -> bool:
+    """Whether a stored row is the one that was sent, and nothing has become of it since."""
+    return (stored.seq, stored.status, stored.attempt) == (record.seq, record.status, record.attempt)
+
+
 def begun(record: Record) -> bool:
     """Whether a handler has ever been called for this task, as far as the row tells."""
     return record.attempt > 0 or record.crashes > 0 or record.suspect
@@ -212,6 +220,8 @@ def settle_cancel(cancel: PlannedCancel, committed: Committed, tickets: Tickets,
         Tickets to route now, so that a cell runs their `on_error`.
     """
     if cancel.seq in (committed.late if cancel.stored is None else committed.lost):
+        if cancel.stored is not None and tickets.resident.get(cancel.id) is cancel.ticket:
+            _forget(cancel, tickets)  # another node has ended it, and here it has just been kept from starting
         record = storage.get(cancel.id)
         finished = record is None or record.status >= st.COMPLETED
         cancel.outcome = (
@@ -219,8 +229,7 @@ def settle_cancel(cancel: PlannedCancel, committed: Committed, tickets: Tickets,
         )
         return []
     if cancel.outcome is CancelOutcome.CANCELLED:
-        tickets.resident.pop(cancel.id, None)
-        tickets.parked.pop(cancel.id, None)
+        _forget(cancel, tickets)
         return []
     if cancel.outcome is not CancelOutcome.SIGNALLED:
         return []
@@ -232,12 +241,18 @@ def settle_cancel(cancel: PlannedCancel, committed: Committed, tickets: Tickets,
     if ticket.state is QUEUED and begun(ticket.record) and ticket.leave_queue(DONE):
         heir = ticket.substitute()
         tickets.resident[cancel.id] = heir
+        tickets.parked.pop(cancel.id, None)
         return [heir]
     # Set before the delivery is looked at, as the cell makes the delivery before it looks at the request:
     # whichever comes second sees the other.
     if ticket.state is STARTED and ticket.delivery is not None:
         ticket.delivery.signal(CancelReason.USER)
     return []
+
+
+def _forget(cancel: PlannedCancel, tickets: Tickets) -> None:
+    tickets.resident.pop(cancel.id, None)
+    tickets.parked.pop(cancel.id, None)
 
 
 def settle_finish(message: FinishDelivery, tickets: Tickets) -> Ticket | None:

@@ -22,6 +22,7 @@ from everact.actors.commit import (
     is_stored,
     settle_cancel,
     settle_finish,
+    still_new,
     was_claimed,
     was_written,
 )
@@ -33,7 +34,7 @@ from everact.actors.reserve import Reserve, refusal
 from everact.actors.router import Router
 from everact.actors.runtime import Empty, Runtime
 from everact.actors.setbacks import divide, may_be_written, settled, told, tried_again
-from everact.actors.ticket import CANCELLED, DONE, QUEUED, Ticket, Tickets
+from everact.actors.ticket import DONE, QUEUED, Ticket, Tickets
 from everact.storage.protocol import NOTHING_LOST, Committed, Outcome, Storage
 from everact.tasks import status as st
 from everact.tasks.cancellation import CancelOutcome
@@ -195,16 +196,18 @@ class Journal(ThreadActor):
         """After the commit: route, tell, wake. In this order, so that a woken caller finds everything done."""
         ready: list[Ticket] = []
         woken: list[AnyWaiter] = []
-        for finish in commit.finishes:
-            self._settle_finish(finish, committed, ready, woken)
-        for store in commit.stores:
-            self._settle_store(store, committed, ready, woken)
-        if commit.others:
-            ready = self._settle_others(commit, committed, ready, woken)
-        if ready:
-            self.router.route(ready, commit.batch.now)
-        if woken:
-            release(woken)
+        try:
+            for finish in commit.finishes:
+                self._settle_finish(finish, committed, ready, woken)
+            for store in commit.stores:
+                self._settle_store(store, committed, ready, woken)
+            if commit.others:
+                ready = self._settle_others(commit, committed, ready, woken)
+        finally:  # what is resident by now must go somewhere, though reading what became of another one has failed
+            if ready:
+                self.router.route(ready, commit.batch.now)
+            if woken:
+                release(woken)
         if commit.others or self.router.has_more:
             self._go_on(commit.others)
         if self._idle_waiters and self.tickets.idle and self.router.idle:
@@ -215,8 +218,10 @@ class Journal(ThreadActor):
     ) -> list[Ticket]:
         for cancel, planned in commit.cancels:
             self._settle_cancel(cancel, planned, committed, ready, woken)
-        for claim in commit.claims:
-            self._settle_claim(claim, committed)
+        if commit.claims:
+            written = {claim.seq for claim in commit.batch.claims} - committed.lost
+            for claim in commit.claims:
+                self._settle_claim(claim, written)
         for message in commit.others:
             if type(message) is MarkRunning:
                 self._settle_running(message, committed)
@@ -292,9 +297,9 @@ class Journal(ThreadActor):
             ready.extend(settle_cancel(plan, committed, self.tickets, self._storage))
             if plan.outcome is CancelOutcome.SIGNALLED and plan.id not in self.tickets.resident:
                 self._fetch_signalled(plan.id, ready)
+            if plan.stored is not None and plan.ticket is not None and plan.ticket.claimed:
+                self.router.ended(plan.ticket)
             if plan.outcome is CancelOutcome.CANCELLED and plan.stored is not None:
-                if plan.ticket is not None and plan.ticket.claimed:
-                    self.router.ended(plan.ticket)
                 self._tell_watchers(plan.stored, woken)
                 if self._stream.active:
                     self._stream.publish(cancel_event(plan, self.runtime.now()))
@@ -311,12 +316,14 @@ class Journal(ThreadActor):
         if ticket is not None:
             ready.append(ticket)
 
-    def _settle_claim(self, claim: ClaimTasks, committed: Committed) -> None:
+    def _settle_claim(self, claim: ClaimTasks, written: set[int]) -> None:
         ready: list[Ticket] = []
+        # What was cancelled before it was planned is not among them, whether it goes nowhere now or has an heir.
+        left = [ticket for ticket in claim.tickets if ticket.record.seq not in written]
+        written = written.union(ticket.record.seq for ticket in left if self._claimed_before(ticket))
         for ticket in claim.tickets:
             current = self.tickets.resident.get(ticket.record.id)
-            lost = ticket.record.seq in committed.lost and not self._claimed_before(ticket)
-            if ticket.state is CANCELLED or lost:
+            if ticket.record.seq not in written:
                 self.router.ended(ticket)
                 if current is ticket:
                     del self.tickets.resident[ticket.record.id]
@@ -331,6 +338,8 @@ class Journal(ThreadActor):
             self.router.start_claimed(ready)
 
     def _claimed_before(self, ticket: Ticket) -> bool:
+        if ticket.state is not QUEUED:
+            return False
         return was_claimed(ticket.record, self._storage.get(ticket.record.id), self.incarnation)
 
     def _settle_running(self, message: MarkRunning, committed: Committed) -> None:
@@ -351,9 +360,10 @@ class Journal(ThreadActor):
         release(woken)
 
     def _present(self, tickets: Sequence[Ticket]) -> list[Ticket]:
-        """Those whose row is in storage, though the commit that wrote it may have failed."""
-        found = [(ticket, self._storage.get(ticket.record.id)) for ticket in tickets]
-        return [ticket for ticket, record in found if record is not None and record.seq == ticket.record.seq]
+        """Those whose row waits in storage, though its commit may have failed, and that no page has found there."""
+        new = [ticket for ticket in tickets if ticket.record.id not in self.tickets.resident]
+        found = [(ticket.record, ticket, self._storage.get(ticket.record.id)) for ticket in new]
+        return [ticket for wanted, ticket, record in found if record is not None and still_new(wanted, record)]
 
     def _forget_lost(self, finish: FinishDelivery) -> None:
         """The fence held: the row had left this node's hands, so its outcome is not ours to write."""
@@ -386,4 +396,5 @@ class Journal(ThreadActor):
             self._take_in(self._present(tickets), ready)
         except Exception as error:
             logger.warning("whether %d task(s) were stored cannot be read", len(tickets), exc_info=error)
+            self.router.look_in_storage(self.runtime.now(), {ticket.record.type for ticket in tickets})
         self.router.route(ready, self.runtime.now())

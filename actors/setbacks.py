@@ -8,7 +8,7 @@ from uuid import UUID
 
 from everact.actors.messages import CancelTasks, ClaimTasks, FinishDelivery, MarkRunning, StoreTasks
 from everact.actors.reserve import Reserve
-from everact.actors.ticket import DONE
+from everact.actors.ticket import DONE, QUEUED
 from everact.tasks.errors import EverActError, StorageFull, StorageUnavailable
 
 WRITING = frozenset({FinishDelivery, StoreTasks, CancelTasks, ClaimTasks, MarkRunning})
@@ -68,11 +68,12 @@ def tried_again(message: Any) -> bool:
 def settled(message: Any) -> bool:
     """Whether nothing is left to do for a message of a turn that failed.
 
-    An outcome that was written is known again when it is sent once more. A claim is not, nor is a hand-over: these
-    wait for the next start.
+    What was written is known again when it is sent once more.
     """
     if type(message) is FinishDelivery:
         return message.ticket.state is DONE
+    if type(message) is ClaimTasks:
+        return all(ticket.claimed or ticket.state is not QUEUED for ticket in message.tickets)
     waiter = getattr(message, "waiter", None)
     return waiter is None or bool(waiter.done)
 

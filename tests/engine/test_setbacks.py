@@ -235,3 +235,17 @@ def test_a_task_survives_a_turn_that_failed_after_its_commit(lab: Lab, monkeypat
     assert caught.value.outcome == "unknown"
     assert caught.value.task_id is not None
     assert system.wait(caught.value.task_id, WAIT).result == 1
+
+
+def test_a_refused_cancel_of_a_task_that_came_due_meanwhile_leaves_nothing_parked(lab: Lab, diary: Diary) -> None:
+    system = lab.system(make_handler("sync", Job, lambda task, ctx: diary.note(task.n)))
+    assert system._engine is not None
+    journal, probe = system._engine.node.journal, lab.probe(system)
+    task = system.dispatch(Job(1), delay=3600)
+    now = journal.runtime.now
+    journal.runtime.now = lambda: now() + 7200 * 10**6  # type: ignore[method-assign]
+    probe.refuse = lambda batch: StorageUnavailable("down") if batch.cancels else None
+    with pytest.raises(StorageUnavailable):
+        system.cancel(task.id)
+    assert task.wait(WAIT).status is TaskStatus.COMPLETED
+    assert (journal.tickets.resident, journal.tickets.parked) == ({}, {})
