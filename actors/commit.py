@@ -109,7 +109,7 @@ class Commit:
             tickets = [ticket for ticket in tickets if ticket.delivery is not None and not ticket.delivery.closed]
         else:
             self.claims.append(message)
-            tickets = [ticket for ticket in tickets if ticket.state is QUEUED]
+            tickets = [ticket for ticket in tickets if ticket.state is QUEUED and not ticket.pool.closed]
         self.batch.claims += [Claim(t.record.seq, t.record.owner, t.record.attempt) for t in tickets]
 
     def cancel(self, message: CancelTasks) -> None:
@@ -273,6 +273,7 @@ def settle_finish(message: FinishDelivery, tickets: Tickets) -> Ticket | None:
     record.error = outcome.error
     record.started = outcome.started
     heir = ticket.successor()
+    heir.unclaimed = ticket.claimed and outcome.status == st.QUEUED  # its claim was given back
     tickets.resident[outcome.id] = heir
     return heir
 

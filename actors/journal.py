@@ -35,7 +35,8 @@ from everact.actors.router import Router
 from everact.actors.runtime import Empty, Runtime
 from everact.actors.setbacks import divide, may_be_written, settled, told, tried_again
 from everact.actors.ticket import DONE, QUEUED, Ticket, Tickets
-from everact.storage.protocol import NOTHING_LOST, Committed, Outcome, Storage
+from everact.actors.watchers import Watchers
+from everact.storage.protocol import NOTHING_LOST, Committed, Storage
 from everact.tasks import status as st
 from everact.tasks.cancellation import CancelOutcome
 
@@ -48,7 +49,7 @@ class Journal(ThreadActor):
 
     Attributes:
         tickets: The resident tasks; only the journal adds to and removes from them.
-        watchers: Who waits for the outcome of a task, by its id.
+        watchers: Who waits for the outcome of a task.
         reserve: Whether the disk is full, and what that means for new tasks.
         patience: What commits, and waits while the database is locked.
         router: Where tasks go; set when it is built.
@@ -67,7 +68,7 @@ class Journal(ThreadActor):
         self._idle_waiters: list[AnyWaiter] = []
         self.incarnation = incarnation
         self.tickets = Tickets()
-        self.watchers: dict[bytes, list[AnyWaiter]] = {}
+        self.watchers = Watchers()
         self.router: Router
         self.call_after: Callable[[float, Callable[[], object]], None] = lambda seconds, fn: None  # noqa: ARG005
         self.submit: Callable[[Any], None] = self._run_inline if storage.inline else self._tell_unless_over
@@ -132,8 +133,7 @@ class Journal(ThreadActor):
         self._dismissal = error  # first: who comes later sees it, and empties the mailbox once more
         left = list(self._idle_waiters)
         self._idle_waiters = []
-        while self.watchers:
-            left += self.watchers.popitem()[1]
+        left += self.watchers.take_all()
         if not self._storage.inline:  # there a turn answers, that storage is closed
             left += self._unanswered()
         for waiter in left:
@@ -157,18 +157,18 @@ class Journal(ThreadActor):
             self.dismiss(self._dismissal)
 
     def watch(self, id: bytes, waiter: AnyWaiter) -> None:
-        """Have `waiter` told the outcome of a task. Ask storage once more after this: it may just have ended."""
-        self.watchers.setdefault(id, []).append(waiter)
+        """See `Watchers.add`; after the end of the journal the waiter is told that at once."""
+        self.watchers.add(id, waiter)
         if self._dismissal is not None:
             self.dismiss(self._dismissal)
 
-    def unwatch(self, id: bytes, waiter: AnyWaiter) -> None:
-        """Forget a waiter that has given up."""
-        watching = self.watchers.get(id)
-        if watching and waiter in watching:
-            watching.remove(waiter)
-            if not watching:
-                self.watchers.pop(id, None)
+    def look_for_ends(self) -> None:
+        """Tell those who wait for a task that another node has ended; in a turn.
+
+        Raises:
+            StorageError: It cannot be read.
+        """
+        release(self.watchers.look(self.tickets.resident, self._storage.get))
 
     def _plan(self, commit: Commit, messages: list[Any]) -> None:
         for message in messages:
@@ -253,8 +253,8 @@ class Journal(ThreadActor):
         heir = settle_finish(finish, self.tickets)
         if heir is not None:
             ready.append(heir)
-        elif self.watchers:
-            self._tell_watchers(outcome, woken)
+        elif self.watchers.waiting:
+            woken += self.watchers.tell(outcome)
         if follow_ups:
             follow_ups = [ticket for ticket in follow_ups if is_stored(ticket, committed)]
             self._take_in(follow_ups, ready)
@@ -300,7 +300,7 @@ class Journal(ThreadActor):
             if plan.stored is not None and plan.ticket is not None and plan.ticket.claimed:
                 self.router.ended(plan.ticket)
             if plan.outcome is CancelOutcome.CANCELLED and plan.stored is not None:
-                self._tell_watchers(plan.stored, woken)
+                woken += self.watchers.tell(plan.stored)
                 if self._stream.active:
                     self._stream.publish(cancel_event(plan, self.runtime.now()))
         if cancel.waiter is not None:
@@ -347,11 +347,6 @@ class Journal(ThreadActor):
             delivery = ticket.delivery
             if ticket.record.seq not in committed.lost and delivery is not None and not delivery.closed:
                 ticket.record.status = st.RUNNING
-
-    def _tell_watchers(self, outcome: Outcome, woken: list[AnyWaiter]) -> None:
-        for waiter in self.watchers.pop(outcome.id, ()):
-            waiter.settle(outcome)
-            woken.append(waiter)
 
     def _wake_idle(self) -> None:
         woken, self._idle_waiters = self._idle_waiters, []

@@ -15,7 +15,7 @@ from everact.actors.ticket import Ticket
 from everact.actors.timer import Timer
 from everact.storage.protocol import Adoption, Storage
 from everact.tasks import status as st
-from everact.tasks.errors import StorageError
+from everact.tasks.errors import StorageError, StorageFull
 from everact.tasks.events import TypeUnhandled
 from everact.tasks.schedule import MICROSECONDS
 
@@ -51,12 +51,17 @@ class Liveness:
         self._failing = False
 
     def adopt_at_start(self, now: int) -> Adoption:
-        """Make the first pass, before the journal runs.
+        """Make the first pass, before the journal runs; on a full disk with the reserve, as `Storage.open`.
 
         Raises:
             StorageError: It failed.
         """
-        return self._storage.adopt(self._types, now)
+        try:
+            return self._storage.adopt(self._types, now)
+        except StorageFull:
+            if not self._journal.reserve.use():
+                raise
+            return self._storage.adopt(self._types, now)
 
     def begin(self, adoption: Adoption) -> None:
         """Have what the first pass took over run, and go on ticking."""
@@ -79,6 +84,7 @@ class Liveness:
             self._taken_over(self._storage.adopt(self._types, now), now)
             if self._failing:  # it may have been written all the same, and is not found anew then
                 self._router.look_in_storage(now, self._types)
+            self._journal.look_for_ends()
             self._failing = False
         except StorageError as error:
             level = logging.DEBUG if self._failing else logging.WARNING

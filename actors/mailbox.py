@@ -47,6 +47,28 @@ class PoolMailbox:
                     continue
         return None
 
+    def take_first_lanes(self) -> list[Ticket]:
+        """Take out all that `extend_first` has added and no cell has taken."""
+        taken: list[Ticket] = []
+        for place, lane in list(self._lanes.items()):
+            while place % 2 and lane:
+                try:
+                    taken.append(lane.popleft())
+                except IndexError:  # a cell was faster
+                    break
+        return taken
+
+    def drop_last(self) -> Ticket | None:
+        """Take out the last of the usual tickets of the lowest priority; None if there are none."""
+        for place in sorted(self._lanes):
+            lane = self._lanes[place]
+            if place % 2 == 0 and lane:
+                try:
+                    return lane.pop()
+                except IndexError:  # a cell was faster
+                    continue
+        return None
+
     @property
     def lowest(self) -> int:
         """The lowest priority of the tickets; above all if there are none."""

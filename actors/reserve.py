@@ -46,14 +46,15 @@ class Reserve:
         if new:
             return new, rest
         ends = any(type(message) in (FinishDelivery, CancelTasks) for message in rest)
-        return ([], rest) if ends and self._release() else (rest, [])
+        return ([], rest) if ends and self.use() else (rest, [])
 
     def turn_away(self, messages: list[Any]) -> tuple[list[Any], list[Any]]:
         """Tell new tasks, which are refused while the reserve is used, from the other messages."""
         new = [message for message in messages if type(message) is StoreTasks]
         return new, [message for message in messages if type(message) is not StoreTasks]
 
-    def _release(self) -> bool:
+    def use(self) -> bool:
+        """Give the reserve up for running work; False if that is done already, or there is none."""
         if self.used:
             return False
         self.used = True

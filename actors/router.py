@@ -10,12 +10,14 @@ from typing import Any
 from everact.actors.agenda import Agenda
 from everact.actors.backlog import Backlog
 from everact.actors.claims import Claims
-from everact.actors.messages import ClaimTasks, InTurn
+from everact.actors.messages import ClaimTasks, FinishDelivery, InTurn
 from everact.actors.poison import poisonous, set_aside
 from everact.actors.pool import Pool
 from everact.actors.runtime import Runtime
-from everact.actors.ticket import Ticket, Tickets
+from everact.actors.ticket import DONE, Ticket, Tickets
+from everact.storage.protocol import outcome_of
 from everact.tasks import status as st
+from everact.tasks.record import Record
 
 logger = logging.getLogger("everact.router")
 PAUSE_SECONDS = 0.5
@@ -95,6 +97,14 @@ class Router:
             pools.setdefault(ticket.pool, []).append(ticket)
         for pool, listed in pools.items():
             pool.offer_first(listed)
+            if pool.suspended:
+                self.give_back(pool)
+
+    def give_back(self, pool: Pool) -> None:
+        """Take the claims of a pool that starts nothing back, or a crash would count against tasks not started."""
+        for ticket in pool.mailbox.take_first_lanes():
+            if ticket.leave_queue(DONE):
+                self.submit(FinishDelivery(ticket, outcome_of(ticket.record, st.QUEUED), ()))
 
     def ended(self, ticket: Ticket) -> None:
         """Note that a task whose row was claimed has ended, or that its claim came too late."""
@@ -120,6 +130,17 @@ class Router:
             if not tickets:
                 return
         pool.offer(tickets)
+        if spill.bounded and len(pool.mailbox) > 2 * spill.high:
+            self._make_room(pool)
+
+    def _make_room(self, pool: Pool) -> None:
+        """Leave the last of the least urgent in storage after all, as more urgent ones have come."""
+        while len(pool.mailbox) > 2 * pool.spill.high and (last := pool.mailbox.drop_last()) is not None:
+            if not pool.spill.leave(last):
+                pool.mailbox.extend([last])
+                return
+            self._leave([last])
+            self._spilled[pool] = None
 
     def _park(self, tickets: list[Ticket], now: int) -> None:
         for ticket in tickets:
@@ -157,7 +178,7 @@ class Router:
         self._agenda.horizon = min(self._agenda.horizon, now)
         self.has_more = True
 
-    def load(self, record: Any) -> Ticket | None:
+    def load(self, record: Record) -> Ticket | None:
         """Make a task resident that was left in storage, so that it can be told something."""
         ticket = self._backlog.ticket(record)
         if ticket is not None:

@@ -36,6 +36,9 @@ class Spill:
     ) -> tuple[list[Ticket], list[Ticket]]:
         """Divide tickets into those for the mailbox and those to be left in storage.
 
+        What is more urgent than something in the mailbox is let in however many there are, as it goes before that;
+        the caller then leaves the last of the least urgent in storage instead.
+
         Args:
             tickets: In the order in which they would be added.
             length: How many the mailbox has.
@@ -44,25 +47,26 @@ class Spill:
         kept: list[Ticket] = []
         left: list[Ticket] = []
         for ticket in tickets:
-            if self._admits(ticket, length + len(kept), lowest):
+            if not self._admits(ticket, length + len(kept), lowest) and self.leave(ticket):
+                left.append(ticket)
+            else:
                 kept.append(ticket)
                 lowest = min(lowest, ticket.record.priority)
-            else:
-                left.append(ticket)
-                self.rank = max(ticket.record.priority, -ABOVE_ALL if self.rank is None else self.rank)
         return kept, left
 
     def _admits(self, ticket: Ticket, length: int, lowest: int) -> bool:
+        if self.rank is None:
+            return length < self.high or ticket.record.priority > lowest
+        return ticket.record.priority > self.rank
+
+    def leave(self, ticket: Ticket) -> bool:
+        """Note that a ticket is left in storage; False if it must not be."""
         record = ticket.record
-        if record.cancel_requested is not None:
-            return True  # a cancel between two attempts acts at once, though its row may be due much later
-        if record.status == st.RUNNING:
-            return True  # it was claimed, and no page has it
-        if self.rank is None and length < self.high:
-            return True
-        # What is more urgent than something here, and than all that waits in storage, goes before that, within
-        # another measure of memory.
-        return record.priority > (lowest if self.rank is None else self.rank) and length < 2 * self.high
+        # A cancel between two attempts acts at once, though its row may be due much later. A claimed row is in no page.
+        if record.cancel_requested is not None or record.status == st.RUNNING:
+            return False
+        self.rank = record.priority if self.rank is None else max(record.priority, self.rank)
+        return True
 
     def open(self) -> None:
         """Say that anything may be waiting in storage."""

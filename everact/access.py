@@ -164,7 +164,7 @@ def final(engine: Engine, task_id: bytes, timeout: float | None) -> Final:
             raise waiter.error
         return Final(ended if ended is not None else waiter.answer)
     finally:
-        engine.node.journal.unwatch(task_id, waiter)
+        engine.node.journal.watchers.remove(task_id, waiter)
         waiter.wait(0.0)  # it may hold the baton all the same
 
 
@@ -181,7 +181,7 @@ async def final_async(engine: Engine, task_id: bytes, timeout: float | None) -> 
             raise waiter.error
         return Final(ended if ended is not None else waiter.answer)
     finally:
-        engine.node.journal.unwatch(task_id, waiter)
+        engine.node.journal.watchers.remove(task_id, waiter)
 
 
 _FOREVER = 10.0**9

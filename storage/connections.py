@@ -195,7 +195,7 @@ def create_private(path: Path) -> None:
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:
-        pass
+        pass  # with the mode that it has
     except OSError as error:
         msg = f"{path} cannot be created: {error.strerror}"
         raise StorageUnavailable(msg) from error

@@ -209,8 +209,10 @@ class MemoryStorage:
 
     def sweep(self, before: int, after: int, limit: int) -> Sweep:  # noqa: ARG002 - one look at all is cheap here
         """Delete what ended long ago; see `Storage.sweep`."""
-        ended = [record for record in self._rows.values() if record.status >= FIRST_TERMINAL]
-        old = [record for record in ended if (record.finished or 0) < before]
+        rows = list(self._rows.values())
+        ended = [record for record in rows if record.status >= FIRST_TERMINAL]
+        kept = {row.workflow_id for row in rows if row.status < FIRST_TERMINAL or (row.finished or 0) >= before}
+        old = [record for record in ended if record.workflow_id not in kept]
         for record in old:
             self._forget(record)
         return Sweep(

@@ -220,12 +220,13 @@ class Storage(Protocol):
         ...
 
     def sweep(self, before: int, after: int, limit: int) -> Sweep:
-        """Delete finished rows that had ended before a time, with their history, in one transaction.
+        """Delete workflows all of whose rows had ended before a time, with their history, in one transaction.
 
         Args:
             before: Microseconds.
             after: Look at rows whose `seq` is greater.
-            limit: Look at this many at the most; a storage in memory may look at all.
+            limit: Look at this many at the most, beside the others of their workflows; a storage in memory may look
+                at all.
         """
         ...
 

@@ -10,6 +10,17 @@ from everact.storage.batch_writer import transaction
 from everact.storage.rows import fetch
 
 _ROWS = "task WHERE seq > ? ORDER BY seq LIMIT ?"
+# All rows of the workflows that have rows among these, unless some row of the workflow has not ended for long enough.
+_WHOLE = """
+(WITH workflow (id) AS (
+          SELECT DISTINCT coalesce(workflow, id) FROM task WHERE seq IN (SELECT value FROM json_each(?1))),
+      member (seq, workflow, ended) AS (
+          SELECT task.seq, workflow.id, status > 2 AND finished < ?2 FROM workflow JOIN task ON task.id = workflow.id
+          UNION ALL
+          SELECT task.seq, workflow.id, status > 2 AND finished < ?2
+          FROM workflow JOIN task ON task.workflow = workflow.id)
+ SELECT seq FROM member WHERE workflow NOT IN (SELECT workflow FROM member WHERE NOT ended))
+"""
 _HISTORY = "DELETE FROM history WHERE task IN (SELECT id FROM task WHERE seq IN (SELECT value FROM json_each(?)))"
 _TASKS = "DELETE FROM task WHERE seq IN (SELECT value FROM json_each(?)) AND status > 2"
 
@@ -19,7 +30,7 @@ class Found(NamedTuple):
 
     Attributes:
         last: `seq` of its last row; None if that is the last of all.
-        old: `seq` of those to delete.
+        old: `seq` of what to delete: whole workflows, so perhaps rows of other stretches.
         oldest: When the oldest finished row that stays had ended.
     """
 
@@ -34,7 +45,8 @@ def look(connection: sqlite3.Connection, before: int, after: int, limit: int) ->
     finished = [(seq, ended) for seq, ended in rows if ended is not None]
     old = [seq for seq, ended in finished if ended < before]
     oldest = min((ended for _, ended in finished if ended >= before), default=None)
-    return Found(rows[-1][0] if len(rows) == limit else None, old, oldest)
+    whole = fetch(connection, "seq", _WHOLE, (json.dumps(old), before)) if old else []
+    return Found(rows[-1][0] if len(rows) == limit else None, [seq for (seq,) in whole], oldest)
 
 
 def delete(connection: sqlite3.Connection, seqs: list[int]) -> None:

@@ -13,6 +13,7 @@ from everact.actors.messages import (
     CellFailed,
     CellStarted,
     CellStuck,
+    InTurn,
     ProbeDue,
     Proceed,
     Resume,
@@ -109,6 +110,8 @@ class HandlerSupervisor(PooledActor):
     def _suspend(self, error: str, delay: float) -> None:
         if not self._pool.suspended:
             self._pool.suspended = True
+            journal = self._node.journal
+            journal.submit(InTurn(lambda now: journal.router.give_back(self._pool)))  # noqa: ARG005
         self._node.stream.publish(PoolSuspended(self.runtime.now(), self._pool.spec.name, error, delay))
 
     def _probe(self) -> None:

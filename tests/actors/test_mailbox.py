@@ -127,3 +127,21 @@ def test_the_lowest_priority_is_that_of_the_tickets_that_are_there() -> None:
     mailbox.take()
     mailbox.extend([ticket(5)])
     assert mailbox.lowest == 5
+
+
+def test_the_last_of_the_least_urgent_can_be_taken_out_again() -> None:
+    mailbox = PoolMailbox()
+    first, last, urgent, claimed = ticket(-1), ticket(-1), ticket(3), ticket(-1)
+    mailbox.extend([first, last, urgent])
+    mailbox.extend_first([claimed])
+    assert [mailbox.drop_last() for _ in range(4)] == [last, first, urgent, None]
+    assert mailbox.take() is claimed
+
+
+def test_what_has_waited_through_a_crash_can_be_taken_out_again() -> None:
+    mailbox = PoolMailbox()
+    usual, claimed = ticket(0), [ticket(0), ticket(2)]
+    mailbox.extend([usual])
+    mailbox.extend_first(claimed)
+    assert sorted(mailbox.take_first_lanes(), key=id) == sorted(claimed, key=id)
+    assert (mailbox.take_first_lanes(), mailbox.take()) == ([], usual)

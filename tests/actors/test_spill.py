@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import assume, given
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 
 from everact.actors.mailbox import ABOVE_ALL
@@ -44,13 +45,22 @@ def test_what_is_more_urgent_than_something_in_a_full_mailbox_is_let_in() -> Non
     assert spill.fit([urgent, usual], HIGH, 0) == ([urgent], [usual])
 
 
-def test_urgent_tasks_have_a_bound_too() -> None:
+def test_urgent_tasks_are_let_in_however_many_there_are_and_others_make_room() -> None:
     spill = Spill(HIGH)
     spill.fit([ticket()], HIGH, 0)
     urgent = [ticket(5) for _ in range(9)]
-    kept, left = spill.fit(urgent, HIGH)
-    assert (len(kept), len(left)) == (HIGH, 5)
-    assert spill.rank == 5
+    assert spill.fit(urgent, HIGH) == (urgent, [])
+    assert spill.leave(ticket(0))
+    assert spill.rank == 0
+    assert spill.leave(ticket(2))
+    assert spill.rank == 2
+
+
+@pytest.mark.parametrize("fields", [{"cancel_requested": "why"}, {"status": RUNNING}])
+def test_what_no_page_has_does_not_make_room(fields: dict[str, Any]) -> None:
+    spill = Spill(HIGH)
+    assert not spill.leave(ticket(**fields))
+    assert spill.rank is None
 
 
 def test_a_cancel_between_two_attempts_is_let_in_at_once() -> None:
@@ -91,9 +101,13 @@ def test_tasks_come_out_as_if_there_were_no_bound(steps: list[int | str]) -> Non
             new = ticket(step, number)
             model = sorted([*model, (-step, number)])
             kept, _ = spill.fit([new], len(mailbox), -max(mailbox, default=(0, 0))[0])
-            assume(kept or len(mailbox) < 2 * HIGH)  # urgent tasks have a bound too: beyond it they wait for a page
             target = mailbox if kept else storage
             target.append((-step, number))
+            if len(mailbox) > 2 * HIGH:
+                last = max(mailbox)
+                mailbox.remove(last)
+                storage.append(last)
+                assert spill.leave(ticket(-last[0]))
         elif model:
             if spill.rank is not None and len(mailbox) <= spill.low:
                 page = sorted(storage)[:2]
@@ -102,7 +116,7 @@ def test_tasks_come_out_as_if_there_were_no_bound(steps: list[int | str]) -> Non
                 spill.paged(-page[-1][0] if len(page) == 2 else None)
             mailbox.sort()
             assert mailbox.pop(0) == model.pop(0)
-        assert len(mailbox) <= 2 * HIGH + 2
+        assert len(mailbox) <= 2 * HIGH
 
 
 def test_what_was_claimed_is_never_left_as_no_page_would_have_it() -> None:

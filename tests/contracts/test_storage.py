@@ -543,6 +543,25 @@ def test_what_ended_before_a_time_is_deleted_with_its_history(storage: Storage) 
     assert numbers(storage.select(Selection())) == [2, 3, 4]
 
 
+def test_a_workflow_is_deleted_as_a_whole(storage: Storage) -> None:
+    insert(
+        storage,
+        record(1),
+        record(2, workflow=task_id(1), parent=task_id(1)),
+        record(3, workflow=task_id(1), parent=task_id(2)),
+        record(4),
+        record(5, workflow=task_id(4), parent=task_id(4)),
+    )
+    storage.commit(Batch(NOW, outcomes=[outcome(n, finished=NOW - 9) for n in (1, 2, 4, 5)]))
+    storage.sweep(NOW, 0, 100)
+    assert numbers(storage.select(Selection())) == [1, 2, 3], "one task of it has not ended"
+    storage.commit(Batch(NOW, outcomes=[outcome(3, finished=NOW)]))
+    storage.sweep(NOW, 0, 100)
+    assert numbers(storage.select(Selection())) == [1, 2, 3], "one task of it has only just ended"
+    assert storage.sweep(NOW + 1, 2, 1).deleted == 3, "by whichever of its tasks it was found"
+    assert storage.select(Selection()) == []
+
+
 def test_what_has_not_ended_is_never_deleted(storage: Storage) -> None:
     insert(storage, record(1), record(2, status=SCHEDULED), record(3, status=RUNNING))
     sweep = storage.sweep(NOW * 2, 0, 100)

@@ -9,12 +9,12 @@ from uuid import UUID
 
 import pytest
 
-from everact import CancelOutcome, Retry, Settings, StorageUnavailable, TaskContext, TaskStatus
+from everact import CancelOutcome, Intensity, Retry, Settings, StorageUnavailable, TaskContext, TaskStatus
 from everact.actors import journal as journal_module
-from everact.actors.messages import InTurn
+from everact.actors.messages import ClaimTasks, InTurn
 from everact.storage.protocol import Batch
 from everact.tasks import status as st
-from tests.engine.conftest import GRACE, WAIT, Bang, Diary, Job, Lab, make_handler, until
+from tests.engine.conftest import GRACE, WAIT, Bang, Diary, Job, Lab, Next, make_handler, until
 
 SMALL = Settings(grace=GRACE, high_water=10)
 
@@ -249,3 +249,99 @@ def test_tasks_whose_commit_may_have_been_written_are_looked_for_when_storage_is
         system.dispatch(Job(1), id=own)
     assert system.wait(own, WAIT).status is TaskStatus.COMPLETED
     assert diary == [1]
+
+
+def unreliable(lab: Lab, task_type: type, diary: Diary) -> tuple[Any, Any, Any]:
+    """Make a handler that cannot start before its second gate is opened; one failure suspends its pool.
+
+    A start fails when the first gate is opened. The diary has the stored status of each task that runs.
+    """
+
+    def on_actor_start(self: Any) -> None:
+        if not repaired.is_set():
+            failing.wait(WAIT)
+            raise Bang
+
+    def handle(task: Any, ctx: TaskContext) -> int:
+        diary.note(lab.probe(ctx.system).inner.get(ctx.task_id.bytes).status)  # type: ignore[union-attr]
+        return int(task.n)
+
+    failing, repaired = lab.gate(), lab.gate()
+    members: dict[str, Any] = {"on_actor_start": on_actor_start, "intensity": Intensity(0, within=60), "pinned": False}
+    return make_handler("sync", task_type, handle, **members), failing, repaired
+
+
+def stored(lab: Lab, system: Any, task: UUID) -> int:
+    record = lab.probe(system).inner.get(task.bytes)
+    assert record is not None
+    return record.status
+
+
+def test_a_pool_that_is_suspended_gives_its_claims_back(lab: Lab, diary: Diary) -> None:
+    handler, failing, repaired = unreliable(lab, Job, diary)
+    old = lab.idle_system(handler)
+    task = old.dispatch(Job(7)).id
+    lab.crash(old)
+    system = lab.system(handler)
+    until(lambda: stored(lab, system, task) == st.RUNNING)
+    failing.set()
+    until(lambda: stored(lab, system, task) == st.QUEUED)
+    lab.crash(system)
+    repaired.set()
+    system = lab.system(handler)
+    assert system.task(task).result(WAIT) == 7
+    assert system.get(task).crashes == 0, "it had not started in either crash"
+
+
+def test_what_a_pool_has_given_back_is_claimed_again_when_it_works(lab: Lab, diary: Diary) -> None:
+    handler, failing, repaired = unreliable(lab, Job, diary)
+    old = lab.idle_system(handler)
+    tasks = [old.dispatch(Job(n)).id for n in range(5)]
+    lab.crash(old)
+    system = lab.system(handler)
+    until(lambda: stored(lab, system, tasks[0]) == st.RUNNING)
+    failing.set()
+    until(lambda: stored(lab, system, tasks[0]) == st.QUEUED)
+    repaired.set()
+    assert [system.task(task).result(WAIT) for task in tasks] == list(range(5))
+    assert diary == [st.RUNNING] * 5
+
+
+def test_a_suspect_of_a_suspended_pool_does_not_hold_up_the_others(lab: Lab, diary: Diary) -> None:
+    broken, failing, repaired = unreliable(lab, Next, diary)
+    sound, go = waiting_one(lab, diary)
+    failing.set()
+
+    def blocked(task: Next, ctx: TaskContext) -> Generator[Any, None, int]:
+        diary.note("next")
+        yield go
+        return task.n
+
+    old = lab.idle_system(make_handler("sync", Next, blocked), sound)
+    first, second = old.dispatch(Next(1), priority=5).id, old.dispatch(Job(-1)).id
+    lab.crash(old)
+    old = lab.system(make_handler("sync", Next, blocked), sound)
+    until(lambda: sorted(map(str, diary.lines)) == ["-1", "next"])
+    lab.crash(old)
+    go.set()
+    system = lab.system(broken, sound)
+    assert system.task(second).result(WAIT) == -1
+    assert system.get(first).crashes == 1
+    repaired.set()
+    assert system.task(first).result(WAIT) == 1
+
+
+def test_a_claim_that_a_stop_overtakes_is_not_made(lab: Lab, diary: Diary) -> None:
+    handler, _ = waiting_one(lab, diary)
+    old = lab.idle_system(handler)
+    task = old.dispatch(Job(1)).id
+    lab.crash(old)
+    system = lab.idle_system(handler)
+    router = system._engine.node.journal.router  # type: ignore[union-attr]
+    ticket = router.load(system._engine.storage.get(task.bytes))  # type: ignore[union-attr, arg-type]
+    router.submit(ClaimTasks([ticket]))  # it was in the mailbox when the pools were closed
+    system.stop()
+    assert diary == []
+    system = lab.system(handler)
+    assert system.task(task).result(WAIT) == 1
+    assert [entry.event for entry in system.history(task)].count("recovered") == 0

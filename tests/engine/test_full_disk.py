@@ -197,3 +197,35 @@ def test_a_database_that_must_not_grow_refuses_and_recovers_by_itself(lab: Lab, 
     assert system.dispatch(Next(2)).result(WAIT) == 2
     assert sorted(diary.lines) == [1, 2, 3]
     assert len(system.tasks()) == before + 1
+
+
+def test_a_node_takes_over_on_a_full_disk_from_the_reserve(lab: Lab) -> None:
+    handler = make_handler("sync", Job, number)
+    old = lab.idle_system(handler)
+    task = old.dispatch(Job(4)).id
+    lab.crash(old)
+    system = lab.build(handler)
+    disk = Disk(lab, system, reserve=9)
+    probe = lab.probe(system)
+    disk.full = True
+
+    def adopt() -> None:
+        if disk.left == 0:
+            raise StorageFull("no room")
+
+    probe.on_adopt = adopt
+    system.start()
+    assert system.task(task).result(WAIT) == 4
+    with pytest.raises(StorageFull):
+        system.dispatch(Job(5))
+    disk.full, probe.on_adopt = False, lambda: None
+    until(lambda: not system._engine.node.journal.reserve.used)  # type: ignore[union-attr]
+    assert system.dispatch(Job(5)).result(WAIT) == 5
+
+
+def test_a_node_that_cannot_take_over_on_a_full_disk_says_so(lab: Lab) -> None:
+    system = lab.build(make_handler("sync", Job, number))
+    Disk(lab, system, reserve=0).full = True
+    lab.probe(system).fail_adopt = StorageFull("no room")
+    with pytest.raises(StorageFull):
+        system.start()

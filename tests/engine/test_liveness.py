@@ -163,3 +163,17 @@ def test_finished_tasks_are_deleted_after_their_time(lab: Lab, kind: str) -> Non
     until(lambda: [record.id for record in system.tasks()] == [later.id])
     with pytest.raises(TaskNotFound):
         system.get(done.id)
+
+
+def test_who_waits_for_a_dead_nodes_task_is_told_when_another_node_has_run_it(lab: Lab, kind: str) -> None:
+    dying = lab.idle_system(make_handler(kind, Job, lambda task, ctx: task.n))
+    task = dying.dispatch(Job(3))
+    bystander = lab.system()
+    lab.crash(dying)
+    answers: list[object] = []
+    asking = threading.Thread(target=lambda: answers.append(bystander.task(task.id).result(WAIT)))
+    asking.start()
+    until(lambda: len(bystander._engine.node.journal.watchers) == 1)  # type: ignore[union-attr]
+    lab.system(make_handler(kind, Job, lambda task, ctx: task.n))
+    asking.join(WAIT)
+    assert answers == [3]

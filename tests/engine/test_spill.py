@@ -256,3 +256,22 @@ def test_tasks_wait_in_storage_while_the_clock_is_set_back_and_run_all_the_same(
     go.set()
     until(lambda: sorted(diary.lines) == list(range(80)))
     system.wait_idle(WAIT)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_backlog_runs_in_order_of_priority_and_arrival(lab: Lab, diary: Diary, seed: int) -> None:
+    handler, inside, go = blocking("sync", lab, diary)
+    system = lab.system(handler, settings=SMALL)
+    system.dispatch(Job(-1))
+    inside.pass_through()
+    chance, numbers = random.Random(seed), itertools.count()
+    wanted: list[tuple[int, int]] = []
+    for _ in range(chance.randint(5, 25)):
+        priority = chance.choice([-5, 0, 0, 0, 1, 5])
+        batch = [next(numbers) for _ in range(chance.randint(1, 15))]
+        system.dispatch_many([Job(n) for n in batch], priority=priority)
+        wanted += [(-priority, n) for n in batch]
+    assert resident(system) <= 2 * HIGH + 1
+    go.set()
+    system.wait_idle(WAIT)
+    assert diary == [n for _, n in sorted(wanted)]
