@@ -339,6 +339,7 @@ def test_a_claim_that_a_stop_overtakes_is_not_made(lab: Lab, diary: Diary) -> No
     system = lab.idle_system(handler)
     router = system._engine.node.journal.router  # type: ignore[union-attr]
     ticket = router.load(system._engine.storage.get(task.bytes))  # type: ignore[union-attr, arg-type]
+    assert ticket is not None
     router.submit(ClaimTasks([ticket]))  # it was in the mailbox when the pools were closed
     system.stop()
     assert diary == []

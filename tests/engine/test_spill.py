@@ -275,3 +275,21 @@ def test_any_backlog_runs_in_order_of_priority_and_arrival(lab: Lab, diary: Diar
     go.set()
     system.wait_idle(WAIT)
     assert diary == [n for _, n in sorted(wanted)]
+
+
+def test_tasks_start_though_the_turn_that_was_to_hand_them_on_has_failed(
+    lab: Lab, diary: Diary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = lab.system(make_handler("sync", Job, lambda task, ctx: diary.note(task.n)), settings=SMALL)
+    router = system._engine.node.journal.router  # type: ignore[union-attr]
+    usual, failures = router.due, [Bang]
+
+    def due(now: int) -> None:
+        if failures:
+            raise failures.pop()
+        usual(now)
+
+    monkeypatch.setattr(router, "due", due)
+    assert system.dispatch(Job(1), delay=0.05).wait(WAIT).status is TaskStatus.COMPLETED
+    assert not failures
+    assert diary == [1]

@@ -9,10 +9,9 @@ import os
 import select
 import signal
 import time
-import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from forking import exit_code, fork
 from ledger import Born, Ledger
 from load import Plan, live, settle
 
@@ -76,23 +75,3 @@ def _await_start(ready: int, life: int) -> None:
     if not select.select([ready], [], [], LONGEST_START)[0]:
         msg = f"life {life} has not started within {LONGEST_START} s"
         raise RuntimeError(msg)
-
-
-def fork(run: Callable[[], object]) -> int:
-    """Run something in a forked child, which ends with it; returns the child's process id."""
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        run()
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(code)
-
-
-def exit_code(child: int) -> int:
-    """Wait for the end of a child; a negative number is the signal that killed it."""
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from everact import ActorSystem, TaskContext, TaskHandler, bind
 from everact.storage.sqlite import SqliteStorage
-from fork_server import fork
+from forking import fork
 from ledger import Ledger, Started
 
 PATIENCE = 60.0

@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 
 from everact import ActorSystem, TaskContext, TaskHandler
-from fork_server import exit_code, fork
+from forking import exit_code, fork
 
 INNOCENTS = 20
 MOST_STARTS = 7

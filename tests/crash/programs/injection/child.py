@@ -1,44 +1,30 @@
-"""Forked processes: they start in milliseconds, as everact is imported already. No thread may run before the fork."""
+"""Forked processes that can be stopped just before they do something."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import forking
 
 Stop = Callable[[str, int], None]
 """Called by a child with the name and the number of a thread; returns when the parent is done with that thread."""
 
-CRASHED = 70
 KILLED = -9
 _SET_PTRACER, _ANY = 0x59616D61, -1
 
 
 def fork(run: Callable[[], None], complaints: Path) -> int:
-    """Run a function in a child; returns its process id.
+    """Run a function in a child, as `forking.fork`; what it prints on standard error goes into a file."""
 
-    It exits with 0, or with CRASHED after an exception. What it prints on standard error goes into a file.
-    """
-    child = os.fork()
-    if child:
-        return child
-    code = CRASHED
-    try:
+    def redirected() -> None:
         os.dup2(os.open(complaints, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
         run()
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(code)
 
-
-def join(child: int) -> int:
-    """Wait for its end; returns the exit code, or the number of the signal that killed it, negated."""
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return forking.fork(redirected)
 
 
 class Pausing:
@@ -72,7 +58,7 @@ class Pausing:
 
     def join(self) -> int:
         """See `join`."""
-        return join(self._id)
+        return forking.exit_code(self._id)
 
 
 def current_thread() -> int:

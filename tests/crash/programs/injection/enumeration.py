@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from injection.child import KILLED, Pausing, fork, join
+from forking import exit_code
+from injection.child import KILLED, Pausing, fork
 from injection.scenario import Scenario
 from injection.strace import Point, every_call, traced
 
@@ -109,7 +110,7 @@ class Enumeration:
             code, injected = self._run(folder, point)
             found = [] if code in self._ends else [f"the run ended with {code}: {_last_complaint(folder)}"]
             found += self._scenario.faults_at_once(folder)
-            if join(fork(lambda: self._scenario.recover(folder), folder / COMPLAINTS)):
+            if exit_code(fork(lambda: self._scenario.recover(folder), folder / COMPLAINTS)):
                 found.append(f"the next start failed: {_last_complaint(folder)}")
             found += self._scenario.faults(folder)
             self.findings.remarks += self._scenario.remarks(folder)
