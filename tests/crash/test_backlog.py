@@ -30,7 +30,7 @@ def test_a_killed_process_leaves_a_large_backlog_and_the_next_one_works_it_off_i
 ) -> None:
     url = f"sqlite:///{tmp_path}/backlog.db"
     filled = run("fill", url, -signal.SIGKILL)
-    assert (filled["unfinished"], filled["scheduled"]) == (TASKS, TASKS)
+    assert (filled["unfinished"], filled["scheduled_tasks"]) == (TASKS, TASKS)
     assert filled["megabytes_over_idle"] < MEGABYTES
     drained = run("drain", url, 0)
     assert (drained["completed"], drained["scheduled"]) == (TASKS, TASKS)

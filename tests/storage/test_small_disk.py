@@ -79,3 +79,14 @@ def test_a_checkpoint_that_fails_after_a_commit_leaves_the_commit_acknowledged(t
         "checkpoint True ok",
         "501",
     ]
+
+
+@pytest.mark.parametrize("name", ["filling_a_disk.py", "starting_on_a_full_disk.py"])
+def test_no_program_fills_a_disk_that_is_not_its_own(tmp_path: Path, name: str) -> None:
+    if shutil.disk_usage(tmp_path).total <= 1 << 30:
+        pytest.skip("temporary files are on a small disk here, which is what these programs fill")
+    command = [sys.executable, str(PROGRAMS / name), str(tmp_path), "with"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
+    assert done.returncode == 1
+    assert "would fill this machine's disk" in done.stderr
+    assert not tmp_path.joinpath("filler").exists()

@@ -43,32 +43,33 @@ def resident_megabytes() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def rates(system: ActorSystem, count: int, **options: Any) -> list[float]:
-    """Dispatch tasks in bulk; returns tasks per second for each tenth."""
-    measured = []
+def tenths(system: ActorSystem, count: int, **options: Any) -> dict[str, list[float]]:
+    """Dispatch tasks in bulk, and measure each tenth: wall-clock time shows the disk too, processor time does not."""
+    measured: dict[str, list[float]] = {"per_second": [], "cpu_microseconds": []}
     for _ in range(10):
-        begun = time.perf_counter()
+        begun, cpu = time.perf_counter(), time.process_time()
         for _ in range(count // (10 * BULK)):
             system.dispatch_many([work.task(n) for n in range(BULK)], **options)
-        measured.append(count / 10 / (time.perf_counter() - begun))
-    return [round(rate) for rate in measured]
+        measured["per_second"].append(round(count / 10 / (time.perf_counter() - begun)))
+        measured["cpu_microseconds"].append(round((time.process_time() - cpu) * 1e7 / count, 1))
+    return measured
 
 
 def fill(url: str, count: int) -> dict[str, Any]:
     """Queue `count` tasks and schedule as many for tomorrow."""
     with ActorSystem("backlog", handlers=[work], storage=url) as system:
         idle = resident_megabytes()
-        queued = rates(system, count)
-        scheduled = rates(system, count, delay=DAY)
+        queued = tenths(system, count)
+        scheduled = tenths(system, count, delay=DAY)
         counts = system.counts()
         print(
             json.dumps(
                 {
                     "megabytes_over_idle": round(resident_megabytes() - idle, 1),
-                    "queued_per_second": queued,
-                    "scheduled_per_second": scheduled,
+                    "queued": queued,
+                    "scheduled": scheduled,
                     "unfinished": counts[TaskStatus.QUEUED] + counts[TaskStatus.RUNNING],
-                    "scheduled": counts[TaskStatus.SCHEDULED],
+                    "scheduled_tasks": counts[TaskStatus.SCHEDULED],
                 }
             ),
             flush=True,
