@@ -1,139 +1,226 @@
-"""The system's own actors, on pykka's hooks for new actor types.
-
-They are pykka actors with three differences: the mailbox holds plain messages and is drained in one go, since a
-list costs less than its messages; an error in a turn never stops the actor, nor any other; and none of them is in
-pykka's global registry, where a stock actor's SystemExit would find and stop it.
-"""
+"""`Actor`: what users derive their actors from. A pykka actor that can be supervised."""
 
 from __future__ import annotations
 
-import logging
-from abc import abstractmethod
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from functools import partial
+from types import TracebackType
+from typing import Any, ClassVar, Self
 
 import pykka
 
-from everact.actors.executor import ElasticExecutor
-from everact.actors.runtime import Empty, Queue, Runtime, Thread
+from everact.actors.cell import Cell
+from everact.actors.cell_life import being_built
+from everact.actors.envelope import EndOfSelf, Envelope
+from everact.actors.future import Future
+from everact.actors.lifecycle import Begin, CellState
+from everact.actors.mailbox import Overflow
+from everact.actors.ref import ActorRef
+from everact.actors.standalone import environment
+from everact.actors.stop_flag import StopFlag
+from everact.tasks.errors import ConfigurationError
 
-logger = logging.getLogger("everact.actor")
-DRAIN_LIMIT = 2000
-_STOP = object()
+ASK_SECONDS = 30.0
 
 
-class SystemActor(pykka.Actor):
-    """An actor with a path, a queue and a turn.
+class Actor(pykka.Actor):
+    """Base of your actors; a drop-in for `pykka.ThreadingActor`.
 
-    Subclasses define `on_batch`. It runs in the actor's thread, one batch at a time.
+    Start it alone with `start`, as in pykka, or have an `ActorSystem` spawn and supervise it. Either way it handles
+    one message at a time, in order of arrival: those told or asked in `on_receive`, proxy calls in its methods.
+    If `on_receive` is an `async def`, all of it runs on everact's event loop, still one message at a time.
+
+    A failure while it handles a message goes to whoever asked. Standing alone, the actor then goes on; after a
+    message that nobody asked for it stops. Under a supervisor either is a failure, and the supervisor decides;
+    meanwhile its messages wait. What differs from pykka, and why: docs/actors.md.
+
+    Attributes:
+        use_daemon_thread: Whether the program may exit while an actor of this class stands alone and runs.
+        pinned: Whether it has a thread of its own. None: it has, if it stands alone or defines `on_start`, since a
+            connection that is made there may belong to its thread. Others share the threads of their system.
+        ask_timeout: Seconds after which an ask that gives no timeout of its own gives up; None waits for ever.
+        mailbox_bound: How many messages wait at the most; None for any number.
+        overflow: What becomes of one more.
+
+    Example:
+        >>> class Counter(Actor):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.count = 0
+        ...     def add(self, number):
+        ...         self.count += number
+        ...         return self.count
+        >>> counter = Counter.start()
+        >>> counter.proxy().add(2).get()
+        2
+        >>> counter.stop()
+        True
     """
 
-    def __init__(self, runtime: Runtime, path: str) -> None:
-        super().__init__()
-        self.runtime = runtime
-        self.actor_urn = path
-        self.actor_inbox: Queue = runtime.queue()  # type: ignore[assignment]
-        # The ref copies address and mailbox when it is made, so it is made anew.
-        self._actor_ref = pykka.ActorRef(self)
-        self.tell: Callable[[Any], None] = self.actor_inbox.put
-        self.restarts = 0
-        self.tell_restart: Callable[[str, BaseException], None] = lambda path, error: None  # noqa: ARG005
+    use_daemon_thread: ClassVar[bool] = False
+    pinned: ClassVar[bool | None] = None
+    ask_timeout: ClassVar[float | None] = ASK_SECONDS
+    mailbox_bound: ClassVar[int | None] = None
+    overflow: ClassVar[Overflow] = Overflow.BLOCK
 
-    @abstractmethod
-    def on_batch(self, messages: list[Any]) -> None:
-        """Handle messages in the order in which they came."""
+    _cell: Cell
 
-    def on_turn_failed(self, error: BaseException, messages: list[Any]) -> None:  # noqa: ARG002 - for overriding
-        """After `on_batch` has raised: answer whoever waits. The actor then goes on with the next batch."""
-        logger.error("%s failed in one turn and goes on", self.actor_urn, exc_info=error)
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not _is_bound(cls.mailbox_bound):
+            msg = f"{cls.__name__}.mailbox_bound={cls.mailbox_bound!r} must be None or a whole number from 1 on"
+            raise ConfigurationError(msg)
+        if not isinstance(cls.overflow, Overflow):
+            msg = f"{cls.__name__}.overflow={cls.overflow!r} must be one of {[str(rule) for rule in Overflow]}"
+            raise ConfigurationError(msg)
 
-    def _guarded_batch(self, messages: list[Any]) -> None:
+    @classmethod
+    def start(cls, *args: Any, **kwargs: Any) -> ActorRef[Self]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Start an actor that stands alone, and enter it in `pykka.ActorRegistry`.
+
+        `__init__` runs in the calling thread; `on_start` and all the rest in the actor's.
+
+        Args:
+            *args: For `__init__`.
+            **kwargs: For `__init__`.
+
+        Raises:
+            BaseException: What `__init__` raises; nothing is started then.
+            ConfigurationError: `__init__` does not call that of its base class.
+        """
+        cell = Cell(environment(), partial(cls, *args, **kwargs), actor_class=cls)
         try:
-            self.on_batch(messages)
-        except BaseException as error:
-            self.restarts += 1
-            self.on_turn_failed(error, messages)
-            self.tell_restart(self.actor_urn, error)
+            cell.build()
+        except BaseException:
+            cell.close()
+            raise
+        return cell.instance._begin()  # type: ignore[union-attr, return-value]
+
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
+        """Call this first of all in your own `__init__`; `actor_ref` can be used after it."""
+        cell = being_built.get()
+        if cell is None:  # made by hand, to be tried out without being started
+            cell = Cell(environment(), type(self), actor_class=type(self))
+            cell.instance = self
+        being_built.set(None)  # whatever else is made on the way is not what this cell is for
+        self._cell = cell
+
+    @classmethod
+    def has_own_thread(cls, *, alone: bool) -> bool:
+        """Whether actors of this class have a thread of their own."""
+        if cls.pinned is not None:
+            return cls.pinned
+        return alone or cls.on_start is not Actor.on_start
+
+    # -- pykka's names ---------------------------------------------------------------------------------------
+
+    @property
+    def actor_urn(self) -> str:  # type: ignore[override]
+        """A name that no other actor has. It stays over restarts."""
+        return self._cell.urn
+
+    @property
+    def actor_inbox(self) -> Any:  # type: ignore[override]
+        """The mailbox. Use the reference to put something into it."""
+        return self._cell.mailbox
+
+    @property
+    def actor_stopped(self) -> StopFlag:  # type: ignore[override]
+        """Set once the actor has ended for good."""
+        return self._cell.stopped
+
+    @property
+    def actor_ref(self) -> ActorRef[Self]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The actor's address."""
+        return self._cell.ref
+
+    @property
+    def _actor_ref(self) -> ActorRef[Any]:  # type: ignore[override]
+        return self._cell.ref
+
+    def stop(self) -> None:
+        """End, after what is in the mailbox now.
+
+        Called by the actor itself this is a normal end: a supervisor starts a PERMANENT actor again after it, and
+        lets others go. `actor_ref.stop()` is somebody's decision that it shall be gone.
+        """
+        self._cell.mailbox.put(Envelope(EndOfSelf()))
+
+    def watch(self, ref: ActorRef[Any]) -> None:
+        """Have one `Terminated(ref, cause)` told to this actor when another has ended for good, or now if it has.
+
+        It comes through the mailbox, to `on_receive`. Watching twice is watching once. A restart of either actor
+        changes nothing.
+        """
+        self._cell.watch(ref._cell)
+
+    def unwatch(self, ref: ActorRef[Any]) -> None:
+        """Call a watch off; its message does not come any more, even if it is in the mailbox already."""
+        self._cell.unwatch(ref._cell)
+
+    def on_start(self) -> Any:
+        """Set up what must be set up in the actor's own thread, before its first message. For overriding.
+
+        Raising here is a failed start: alone, the actor stops; a supervisor tries again.
+        """
+
+    def on_stop(self) -> Any:
+        """Clean up, after the last message, in the actor's own thread. For overriding.
+
+        Not called after a failure: `on_failure` is. What it raises is logged.
+        """
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Any:
+        """Clean up after a failure, before this instance is let go. For overriding.
+
+        Called in the actor's own thread when it stops or is restarted for the failure, not when its supervisor
+        has it go on. What it raises is logged.
+        """
+
+    def __str__(self) -> str:
+        return self._cell.path
+
+    # -- for everact -----------------------------------------------------------------------------------------
+
+    def _begin(self) -> ActorRef[Self]:
+        self._start_actor_loop()
+        return self.actor_ref
+
+    async def _unwind(self, done: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do what comes before the end of this instance, then call `done`. A supervisor stops its children here."""
+        await done()
+
+    def _set_up(self, done: Callable[[], object]) -> None:
+        """Do what comes between `on_start` and the first message, then call `done`, with an error if it failed."""
+        done()
+
+    async def _on_order(self, order: Any, fence: int) -> None:
+        """What the cell does not deal with itself: reports of children."""
+
+    @property
+    def _shutdown_seconds(self) -> float:
+        """How long those below may take to end."""
+        return 0.0
+
+    def _start_actor_loop(self) -> None:
+        pykka.ActorRegistry.register(self._cell.ref)
+        self._cell.state = CellState.STARTING
+        self._cell.tell_order(Begin())
 
     @staticmethod
     def _create_actor_inbox() -> Any:
-        return None  # replaced in __init__, where the runtime is known
-
-    @staticmethod
-    def _create_future() -> pykka.Future[Any]:
-        return pykka.ThreadingFuture()
-
-    def _start_actor_loop(self) -> None:
-        msg = "use start_thread"
+        msg = "the mailbox belongs to the cell, which outlives the actor; see everact.actors.cell"
         raise TypeError(msg)
 
-
-class ThreadActor(SystemActor):
-    """A system actor on a thread of its own."""
-
-    role: str | None = None
-    _thread: Thread | None = None
-    _stopping = False
-
-    def start_thread(self) -> None:
-        """Start receiving."""
-        self._start_actor_loop()
-
-    def wait_seconds(self) -> float | None:
-        """How long the next wait for a message may be; None for as long as it takes."""
-        return None
-
-    def stop_thread(self, timeout: float) -> bool:
-        """Finish what is in the mailbox now, then end the thread; False if it did not end in time."""
-        self._stopping = True
-        self.tell(_STOP)
-        if self._thread is None:
-            return True
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
-
-    def _start_actor_loop(self) -> None:
-        self._thread = self.runtime.spawn(self._actor_loop, self.actor_urn, self.role)
-
-    def _actor_loop(self) -> None:
-        inbox = self.actor_inbox
-        while not self.actor_stopped.is_set():
-            batch = []
-            try:
-                batch.append(inbox.get(timeout=self.wait_seconds()))
-                batch += [inbox.get() for _ in range(min(inbox.qsize(), DRAIN_LIMIT))]
-            except Empty:
-                pass  # time for what is due without a message
-            if self._stopping and _STOP in batch:
-                batch = [message for message in batch if message is not _STOP]
-                self.actor_stopped.set()
-            self._guarded_batch(batch)
+    @staticmethod
+    def _create_future() -> Future[Any]:
+        return Future()
 
 
-class PooledActor(SystemActor):
-    """A system actor that borrows a thread of the elastic pool while it has messages; idle, it costs none."""
-
-    def __init__(self, runtime: Runtime, path: str, executor: ElasticExecutor) -> None:
-        super().__init__(runtime, path)
-        self._executor = executor
-        # Holds one token while no turn is under way; taking it is the right to submit one.
-        self._turnstile = [None]
-        self.tell = self._put
-
-    def _put(self, message: Any) -> None:
-        self.actor_inbox.put(message)
-        self._wake()
-
-    def _wake(self) -> None:
-        try:
-            self._turnstile.pop()
-        except IndexError:
-            return  # a turn is under way, and looks into the mailbox once more after it has put the token back
-        self._executor.submit(self._turn)
-
-    async def _turn(self) -> None:
-        inbox = self.actor_inbox
-        self._guarded_batch([inbox.get() for _ in range(inbox.qsize())])
-        self._turnstile.append(None)
-        if inbox.qsize():
-            self._wake()
+def _is_bound(bound: object) -> bool:
+    return bound is None or (type(bound) is int and bound >= 1)

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from everact.actors.actor import ThreadActor
 from everact.actors.runtime import Runtime
+from everact.actors.system_actor import ThreadActor
 from everact.tasks.events import Event, EventsDropped
 
 logger = logging.getLogger("everact.events")

@@ -105,9 +105,10 @@ class ElasticExecutor:
 class PinnedExecutor:
     """One thread for one cell, started when it is first needed."""
 
-    def __init__(self, runtime: Runtime, name: str) -> None:
+    def __init__(self, runtime: Runtime, name: str, *, daemon: bool = True) -> None:
         self._runtime = runtime
         self._name = name
+        self._daemon = daemon
         self._work = runtime.queue()
         self._thread: Thread | None = None
 
@@ -115,11 +116,15 @@ class PinnedExecutor:
         """See `Executor.submit`."""
         self._work.put(turn)
         if self._thread is None:
-            self._thread = self._runtime.spawn(self._serve, self._name)
+            self._thread = self._runtime.spawn(self._serve, self._name, daemon=self._daemon)
 
     def close(self) -> None:
         """See `Executor.close`."""
         self._work.put(None)
+
+    def renewed(self) -> PinnedExecutor:
+        """Another thread, for when this one does not come back."""
+        return PinnedExecutor(self._runtime, self._name, daemon=self._daemon)
 
     def _serve(self) -> None:
         while (turn := self._work.get()) is not None:

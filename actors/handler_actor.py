@@ -9,11 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from everact.actors.actor import SystemActor
 from everact.actors.attempt import Attempt
 from everact.actors.baton import release
 from everact.actors.executor import Executor, LoopExecutor, PinnedExecutor
 from everact.actors.messages import CellFailed, CellStarted, CellStuck, InTurn, Proceed, Resume, Retire, StartAgain
+from everact.actors.system_actor import SystemActor
 from everact.actors.ticket import STARTED, Delivery, Ticket, current_delivery
 from everact.actors.watch import HANDLE, Watch
 from everact.storage.checksum import verify

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from everact.actors.actor import DRAIN_LIMIT, ThreadActor
 from everact.actors.baton import AnyWaiter, release
 from everact.actors.commit import (
     Commit,
@@ -34,6 +33,7 @@ from everact.actors.reserve import Reserve, refusal
 from everact.actors.router import Router
 from everact.actors.runtime import Empty, Runtime
 from everact.actors.setbacks import divide, may_be_written, settled, told, tried_again
+from everact.actors.system_actor import DRAIN_LIMIT, ThreadActor
 from everact.actors.ticket import DONE, QUEUED, Ticket, Tickets
 from everact.actors.watchers import Watchers
 from everact.storage.protocol import NOTHING_LOST, Committed, Storage

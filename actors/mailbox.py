@@ -1,85 +1,217 @@
-"""The mailbox that all cells of a pool share: an idle cell takes the next task, so none waits behind a slow one."""
+"""An actor's mailbox: messages in order of arrival, an optional bound, and an end after which nothing gets lost."""
 
 from __future__ import annotations
 
+import enum
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from everact.actors.ticket import Ticket
+from everact.actors.envelope import ORDERS, Envelope
+from everact.actors.runtime import Runtime
+from everact.tasks.cancellation import Gate
+from everact.tasks.errors import ActorDead, EverActError, MailboxFull
 
-ABOVE_ALL = 1 << 30
+BLOCK_SECONDS = 30.0
+"""How long a sender waits for room before it is told that there is none."""
 
 
-class PoolMailbox:
-    """Tickets in order of priority, and of arrival within one priority.
+class Overflow(enum.Enum):
+    """What a full mailbox does with one more message."""
 
-    Each priority has a second lane, before its first one, for tasks that have waited through a crash.
+    BLOCK = "block"
+    """The sender waits for room, up to 30 s, then gets `MailboxFull`. An actor never waits for itself."""
+    DROP_NEW = "drop_new"
+    """The new message becomes a dead letter."""
+    DROP_OLD = "drop_old"
+    """The oldest message becomes a dead letter."""
+    FAIL = "fail"
+    """The sender gets `MailboxFull`."""
 
-    Safe to use from any thread without a lock: adding to and taking from a deque are single steps.
-    """
 
-    __slots__ = ("_lanes", "_order", "_usual")
-
-    def __init__(self) -> None:
-        self._usual: deque[Ticket] = deque()
-        self._lanes: dict[int, deque[Ticket]] = {0: self._usual}
-        self._order: tuple[deque[Ticket], ...] = (self._usual,)
-
-    def extend(self, tickets: list[Ticket]) -> None:
-        """Add tickets, keeping their order within a priority. Called by one thread at a time per mailbox."""
-        for ticket in tickets:
-            priority = ticket.record.priority
-            (self._usual if priority == 0 else self._lane(2 * priority)).append(ticket)
-
-    def extend_first(self, tickets: list[Ticket]) -> None:
-        """As `extend`, before the others of their priority."""
-        for ticket in tickets:
-            self._lane(2 * ticket.record.priority + 1).append(ticket)
-
-    def take(self) -> Ticket | None:
-        """Take the next ticket, or None."""
-        for lane in self._order:
-            if lane:
-                try:
-                    return lane.popleft()
-                except IndexError:  # another cell was faster
-                    continue
-        return None
-
-    def take_first_lanes(self) -> list[Ticket]:
-        """Take out all that `extend_first` has added and no cell has taken."""
-        taken: list[Ticket] = []
-        for place, lane in list(self._lanes.items()):
-            while place % 2 and lane:
-                try:
-                    taken.append(lane.popleft())
-                except IndexError:  # a cell was faster
-                    break
-        return taken
-
-    def drop_last(self) -> Ticket | None:
-        """Take out the last of the usual tickets of the lowest priority; None if there are none."""
-        for place in sorted(self._lanes):
-            lane = self._lanes[place]
-            if place % 2 == 0 and lane:
-                try:
-                    return lane.pop()
-                except IndexError:  # a cell was faster
-                    continue
-        return None
+class Owner(Protocol):
+    """What a mailbox needs of the cell it belongs to."""
 
     @property
-    def lowest(self) -> int:
-        """The lowest priority of the tickets; above all if there are none."""
-        return min((place // 2 for place, lane in list(self._lanes.items()) if lane), default=ABOVE_ALL)
+    def path(self) -> str:
+        """Its name."""
+        ...
+
+    def wake(self) -> bool:
+        """Have somebody look into the mailbox."""
+        ...
+
+    def refuse(self, envelope: Envelope, error: EverActError) -> None:
+        """Answer for a message that will not be handled."""
+        ...
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the owner's own code runs in the calling thread."""
+        ...
+
+
+class Mailbox:
+    """Messages for one actor, without a bound.
+
+    `put` may be called from any thread, `take` by one at a time. There is no lock: a message is in the lane before
+    the flag is read again, and whoever takes it out is the one who answers for it. So one that comes while the
+    mailbox closes is refused, by the closer or by its sender, exactly once.
+    """
+
+    __slots__ = ("_closed", "_lane", "_owner")
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._lane: deque[Envelope] = deque()
+        self._closed = False
+
+    def put(self, envelope: Envelope) -> None:
+        """Add a message and wake the actor; after the end, refuse it."""
+        self._lane.append(envelope)
+        if self._closed:
+            self._refuse_all()
+        else:
+            self._owner.wake()
+
+    def take(self) -> Envelope | None:
+        """Take out the oldest message; None if there is none."""
+        try:
+            return self._lane.popleft()
+        except IndexError:
+            return None
+
+    def close(self) -> None:
+        """End it: what is inside, and whatever still comes, is refused."""
+        self._closed = True
+        self._refuse_all()
+
+    def get(self) -> Envelope:
+        """Take out the oldest message, as pykka's inboxes do.
+
+        Raises:
+            IndexError: There is none.
+        """
+        envelope = self.take()
+        if envelope is None:
+            msg = f"the mailbox of {self._owner.path} is empty"
+            raise IndexError(msg)
+        return envelope
+
+    def empty(self) -> bool:
+        """Whether it holds no message."""
+        return not self._lane
 
     def __len__(self) -> int:
-        return sum(map(len, self._order))
+        return len(self._lane)
 
-    def _lane(self, place: int) -> deque[Ticket]:
-        lane = self._lanes.get(place)
-        if lane is None:
-            lane = self._lanes[place] = deque()
-            self._order = tuple(self._lanes[each] for each in sorted(self._lanes, reverse=True))
-        return lane
+    def _refuse_all(self) -> None:
+        while (envelope := self.take()) is not None:
+            self._owner.refuse(envelope, ActorDead(f"{self._owner.path} stopped before it came to this message"))
+
+
+class BoundedMailbox(Mailbox):
+    """A mailbox that holds up to `bound` messages and has a rule for more."""
+
+    __slots__ = ("_lock", "_make_gate", "_monotonic", "_senders", "bound", "overflow")
+
+    def __init__(self, owner: Owner, runtime: Runtime, bound: int, overflow: Overflow) -> None:
+        super().__init__(owner)
+        self.bound = bound
+        self.overflow = overflow
+        self._lock = runtime.lock()
+        self._make_gate: Callable[[], Gate] = runtime.gate
+        self._monotonic = runtime.monotonic
+        self._senders: deque[Gate] = deque()
+
+    def put(self, envelope: Envelope) -> None:
+        """As `Mailbox.put`, by the rule if it is full.
+
+        Raises:
+            MailboxFull: There is no room, and the rule is FAIL, or BLOCK and there was none in 30 s.
+        """
+        if type(envelope.message) in ORDERS or self._closed:
+            super().put(envelope)
+            return
+        with self._lock:
+            displaced = None
+            if (full := len(self._lane) >= self.bound) and self.overflow is Overflow.DROP_OLD:
+                displaced = self._oldest_message()
+            if not full or displaced is not None:
+                self._lane.append(envelope)
+        if displaced is not None:
+            self._owner.refuse(displaced, self._full("a newer message took the place of this one"))
+        if full and displaced is None:
+            self._overflow(envelope)
+        elif self._closed:
+            self._refuse_all()
+        else:
+            self._owner.wake()
+
+    def take(self) -> Envelope | None:
+        """See `Mailbox.take`; one sender that waits for room may come in."""
+        with self._lock:  # a rule may be looking through the lane
+            envelope = super().take()
+        self._let_in()
+        return envelope
+
+    def close(self) -> None:
+        """See `Mailbox.close`; senders that wait for room wait no more."""
+        super().close()
+        while self._let_in():
+            pass
+
+    def _let_in(self) -> bool:
+        try:
+            self._senders.popleft().open()
+        except IndexError:
+            return False
+        return True
+
+    def _oldest_message(self) -> Envelope | None:
+        for place, envelope in enumerate(self._lane):
+            if type(envelope.message) not in ORDERS:
+                del self._lane[place]
+                return envelope
+        return None
+
+    def _overflow(self, envelope: Envelope) -> None:
+        if self.overflow is Overflow.BLOCK:
+            self._block(envelope)
+        elif self.overflow is Overflow.FAIL:
+            raise self._full("this message was not taken")
+        else:
+            self._owner.refuse(envelope, self._full("this message was dropped"))
+
+    def _block(self, envelope: Envelope) -> None:
+        if self._owner.is_current:
+            raise self._full("an actor cannot wait for room in its own mailbox")
+        deadline = self._monotonic() + BLOCK_SECONDS
+        while True:
+            gate = self._make_gate()
+            self._senders.append(gate)
+            # Looked at once more after the gate is in its place: room may have come in between.
+            with self._lock:
+                if room := len(self._lane) < self.bound or self._closed:
+                    self._lane.append(envelope)
+            if room:
+                self._leave(gate)
+                break
+            if not gate.wait(deadline - self._monotonic()):
+                self._leave(gate)
+                raise self._full(f"there was no room in {BLOCK_SECONDS:g} s")
+        if self._closed:
+            self._refuse_all()
+        else:
+            self._owner.wake()
+
+    def _leave(self, gate: Gate) -> None:
+        """Wait no more; if room was given to this sender meanwhile, it is for the next one."""
+        try:
+            self._senders.remove(gate)
+        except ValueError:
+            if len(self._lane) < self.bound:
+                self._let_in()
+
+    def _full(self, detail: str) -> MailboxFull:
+        return MailboxFull(self._owner.path, self.bound, detail)

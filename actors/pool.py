@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from everact.actors.mailbox import PoolMailbox
+from everact.actors.pool_mailbox import PoolMailbox
 from everact.actors.spill import Spill
 from everact.actors.ticket import Ticket
 from everact.storage.codec import TaskCodec

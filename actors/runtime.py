@@ -7,6 +7,7 @@ actors under a seeded scheduler and a virtual clock. An AST test forbids going a
 from __future__ import annotations
 
 import asyncio
+import functools
 import queue
 import random
 import threading
@@ -21,6 +22,8 @@ from everact.tasks.ids import uuid7_bytes
 R = TypeVar("R")
 Empty = queue.Empty
 """Raised by `Queue.get` when its timeout has passed."""
+Full = queue.Full
+"""Raised by `Future.set` when there is a value already, as pykka's does."""
 
 
 class Queue(Protocol):
@@ -82,8 +85,15 @@ class Runtime(Protocol):
         """Make a lock, to be used with `with`."""
         ...
 
-    def spawn(self, run: Callable[[], None], name: str, role: str | None = None) -> Thread:
-        """Start a daemon thread. `role` marks it as one of everact's own, where blocking calls are refused."""
+    def spawn(self, run: Callable[[], None], name: str, role: str | None = None, *, daemon: bool = True) -> Thread:
+        """Start a thread.
+
+        Args:
+            run: What it does.
+            name: Its name.
+            role: Marks it as one of everact's own, where blocking calls are refused.
+            daemon: Whether the program may exit while it runs.
+        """
         ...
 
     def role(self) -> str | None:
@@ -148,7 +158,7 @@ class ThreadRuntime:
         """See `Runtime.new_id`."""
         return uuid7_bytes(time.time_ns() // 1_000_000, self._random.getrandbits(74))
 
-    def spawn(self, run: Callable[[], None], name: str, role: str | None = None) -> Thread:
+    def spawn(self, run: Callable[[], None], name: str, role: str | None = None, *, daemon: bool = True) -> Thread:
         """See `Runtime.spawn`."""
 
         def target() -> None:
@@ -160,7 +170,7 @@ class ThreadRuntime:
                 # The system may give the same number to the next thread.
                 self._roles.pop(threading.get_ident(), None)
 
-        thread = threading.Thread(target=target, name=name, daemon=True)
+        thread = threading.Thread(target=target, name=name, daemon=daemon)
         thread.start()
         return thread
 
@@ -175,3 +185,9 @@ class ThreadRuntime:
     def storage_call(self, call: Callable[..., R], *args: Any) -> R:
         """See `Runtime.storage_call`."""
         return call(*args)
+
+
+@functools.cache
+def process_runtime() -> Runtime:
+    """The real machine, for what belongs to no system: futures made by hand, and actors that stand alone."""
+    return ThreadRuntime()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from everact.actors.mailbox import ABOVE_ALL
+from everact.actors.pool_mailbox import ABOVE_ALL
 from everact.actors.ticket import Ticket
 from everact.tasks import status as st
 

@@ -7,8 +7,8 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from everact.actors.actor import ThreadActor
 from everact.actors.runtime import Runtime
+from everact.actors.system_actor import ThreadActor
 
 MICROSECONDS = 1_000_000
 WALL_CLOCK_SECONDS = 30.0

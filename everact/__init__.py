@@ -9,9 +9,24 @@ not show is not public.
 
 import logging as _logging
 
+from everact.actor_tree import ActorInfo as ActorInfo
+from everact.actors.actor import Actor as Actor
+from everact.actors.envelope import Terminated as Terminated
+from everact.actors.future import Future as Future
+from everact.actors.mailbox import Overflow as Overflow
+from everact.actors.proxy import ActorProxy as ActorProxy
+from everact.actors.ref import ActorRef as ActorRef
 from everact.config import Settings as Settings
 from everact.inspection import Health as Health
+from everact.supervision.backoff import Backoff as Backoff
+from everact.supervision.child_spec import ChildSpec as ChildSpec
+from everact.supervision.child_spec import Directive as Directive
+from everact.supervision.child_spec import Restart as Restart
 from everact.supervision.intensity import Intensity as Intensity
+from everact.supervision.pool_router import PoolRouter as PoolRouter
+from everact.supervision.pool_router import Routing as Routing
+from everact.supervision.strategy import Strategy as Strategy
+from everact.supervision.supervisor import Supervisor as Supervisor
 from everact.system import ActorSystem as ActorSystem
 from everact.task_handle import TaskHandle as TaskHandle
 from everact.tasks import events as events
@@ -19,6 +34,10 @@ from everact.tasks.cancellation import CancellationToken as CancellationToken
 from everact.tasks.cancellation import CancelOutcome as CancelOutcome
 from everact.tasks.cancellation import CancelReason as CancelReason
 from everact.tasks.context import TaskContext as TaskContext
+from everact.tasks.errors import ActorDead as ActorDead
+from everact.tasks.errors import ActorStartFailed as ActorStartFailed
+from everact.tasks.errors import AskCycle as AskCycle
+from everact.tasks.errors import AskTimeout as AskTimeout
 from everact.tasks.errors import AttemptOver as AttemptOver
 from everact.tasks.errors import BlockingCallError as BlockingCallError
 from everact.tasks.errors import CancelRequested as CancelRequested
@@ -27,9 +46,11 @@ from everact.tasks.errors import EverActError as EverActError
 from everact.tasks.errors import ForkedSystem as ForkedSystem
 from everact.tasks.errors import HandlerError as HandlerError
 from everact.tasks.errors import HookTimeout as HookTimeout
+from everact.tasks.errors import MailboxFull as MailboxFull
 from everact.tasks.errors import MigrationError as MigrationError
 from everact.tasks.errors import NotOwner as NotOwner
 from everact.tasks.errors import PayloadError as PayloadError
+from everact.tasks.errors import RestartsExhausted as RestartsExhausted
 from everact.tasks.errors import ResultError as ResultError
 from everact.tasks.errors import StorageBusy as StorageBusy
 from everact.tasks.errors import StorageError as StorageError

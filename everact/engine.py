@@ -11,6 +11,7 @@ from typing import Any
 from everact.actors.backlog import Backlog
 from everact.actors.baton import Waiter
 from everact.actors.dispatcher import Dispatcher
+from everact.actors.environment import Environment
 from everact.actors.event_stream import EventStream
 from everact.actors.executor import ElasticExecutor, LoopExecutor, PinnedExecutor
 from everact.actors.handler_actor import HandlerActor
@@ -22,12 +23,15 @@ from everact.actors.pool import Pool
 from everact.actors.retention import Retention
 from everact.actors.router import Router
 from everact.actors.runtime import Runtime
+from everact.actors.shared_executor import SharedExecutor
 from everact.actors.storage_seam import StorageSeam
 from everact.actors.ticket import Delivery
 from everact.actors.timer import Timer
 from everact.config import Settings
 from everact.storage.codec import TaskCodec
 from everact.storage.protocol import Storage, outcome_of
+from everact.supervision.dead_letters import DeadLetters
+from everact.supervision.guardian import Guardian
 from everact.supervision.handler_supervisor import HandlerSupervisor
 from everact.tasks import status as st
 from everact.tasks.cancellation import CancelReason
@@ -39,6 +43,8 @@ from everact.tasks.registration import HandlerSpec
 logger = logging.getLogger("everact")
 POLL_SECONDS = 0.005
 LONGEST_JOIN = 5.0
+ACTOR_RESERVE = 3.0
+"""Of that, what is kept for actors that do not stop in their time, and for what stops after them."""
 
 
 class Engine:
@@ -88,6 +94,17 @@ class Engine:
         journal.tell_restart = timer.tell_restart = self._tell_restart
         self._elastic = ElasticExecutor(runtime, f"{name}/worker")
         self._loop: LoopExecutor | None = None
+        self._spawning = runtime.lock()
+        self.guardian: Guardian | None = None
+        self.dead_letters = DeadLetters(stream.publish)
+        self.environment = Environment(
+            runtime,
+            shared=SharedExecutor(runtime, f"{name}/actors"),
+            make_loop=self._event_loop,
+            call_after=timer.call_after,
+            on_dead_letter=self.dead_letters.add,
+            publish=stream.publish,
+        )
         self._build_cells()
 
     # -- the way up ----------------------------------------------------------------------------------------
@@ -107,7 +124,7 @@ class Engine:
 
     def _build_cells(self) -> None:
         if any(pool.spec.is_async for pool in self.node.pools):
-            self._loop = LoopExecutor(self._runtime, f"{self._name}/loop")
+            self._event_loop()
         for pool in self.node.pools:
             path = f"{self._name}/{pool.spec.name}"
             supervisor = HandlerSupervisor(self.node, f"{path}/supervisor", pool, self._elastic)
@@ -123,6 +140,19 @@ class Engine:
         if spec.pinned:
             return partial(PinnedExecutor, self._runtime, path)
         return lambda: self._elastic
+
+    def _event_loop(self) -> LoopExecutor:
+        if self._loop is None:
+            self._loop = LoopExecutor(self._runtime, f"{self._name}/loop")
+        return self._loop
+
+    def guardian_of_users(self) -> Guardian:
+        """The top of the tree of spawned actors, made for the first of them."""
+        with self._spawning:
+            if self.guardian is None:
+                system = self.node.dispatcher.system
+                self.guardian = Guardian(self.environment, f"{self._name}/user", system._escalated)
+            return self.guardian
 
     # -- the way down --------------------------------------------------------------------------------------
 
@@ -143,6 +173,7 @@ class Engine:
         for delivery in self._deliveries():
             self._leave_behind(delivery)
         self._give_claims_back()
+        self._stop_actors(timeout, deadline)
         self._retire_instances(deadline)
         for actor in (node.timer, node.journal, node.stream):
             if not actor.stop_thread(self._left(deadline)):
@@ -152,6 +183,12 @@ class Engine:
         self._close_executors(deadline)
         self.storage.close()
 
+    def _stop_actors(self, timeout: float, deadline: float) -> None:
+        """Handlers may use the user's actors, so these stop after them; they may dispatch, so before the journal."""
+        if self.guardian is not None:
+            in_order = min(self._left(deadline) - ACTOR_RESERVE, max(timeout, self.settings.grace))
+            self.guardian.stop(max(in_order, 0.0))
+
     def _left(self, deadline: float) -> float:
         return max(deadline - self._runtime.monotonic(), 0.05)
 
@@ -160,6 +197,7 @@ class Engine:
             for cell in pool.cells:
                 cell.close()
         self._elastic.close()
+        self.environment.shared.close()
         if self._loop is not None:
             self._loop.close()
             self._loop.join(self._left(deadline))

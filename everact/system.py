@@ -15,16 +15,21 @@ from uuid import UUID
 
 from everact import access
 from everact.actors.runtime import Runtime, ThreadRuntime
+from everact.actors.wait_for import current_actor
 from everact.config import Settings
 from everact.engine import Engine
 from everact.inspection import Inspection
+from everact.spawning import Spawning
 from everact.storage import storage_from
 from everact.storage.codec import codec_for
 from everact.storage.protocol import Storage
 from everact.subscription import Events
+from everact.supervision.dead_letters import DeadLetters
 from everact.task_handle import TaskHandle
 from everact.tasks.cancellation import CancelOutcome
 from everact.tasks.errors import ConfigurationError, ForkedSystem, SystemNotRunning
+from everact.tasks.events import DeadLetter, SystemStopping
+from everact.tasks.failure import error_name, error_text
 from everact.tasks.ids import TaskId, id_bytes
 from everact.tasks.registration import specify
 from everact.tasks.task import FunctionTask
@@ -35,7 +40,7 @@ AT_EXIT_SECONDS = 5.0
 _systems: weakref.WeakSet[ActorSystem] = weakref.WeakSet()
 
 
-class ActorSystem(Inspection):
+class ActorSystem(Inspection, Spawning):
     """Durable background work inside this process.
 
     Use it as a context manager, sync or async, or call `start` and `stop`. Leaving the block waits up to 30 s
@@ -86,6 +91,8 @@ class ActorSystem(Inspection):
         ]
         self._middleware = _checked_middleware(middleware)
         self._engine: Engine | None = None
+        self.stop_cause: BaseException | None = None
+        self._dead_letters: DeadLetters | None = None
         self._pid = os.getpid()
 
     @staticmethod
@@ -114,6 +121,7 @@ class ActorSystem(Inspection):
         self._ended = runtime.gate()
         engine = Engine(self.name, runtime, self._storage, self.settings, self._handlers, self._middleware)
         engine.node.dispatcher.system = self
+        self._dead_letters, self.stop_cause = engine.dead_letters, None
         self.events._attach(engine)
         self._engine = engine  # before the start: an adopted task may use ctx.system while it goes on
         try:
@@ -136,7 +144,7 @@ class ActorSystem(Inspection):
         if engine is None or self._forked:
             return
         runtime = engine.node.runtime
-        inside = runtime.role() is not None or access.here(engine) is not None
+        inside = runtime.role() is not None or access.here(engine) is not None or current_actor.get() is not None
         try:
             self._unstopped.pop()
         except IndexError:
@@ -157,6 +165,21 @@ class ActorSystem(Inspection):
             self._engine = None
             _systems.discard(self)
             self._ended.open()
+
+    def _escalated(self, cause: BaseException) -> None:
+        """A failure has come up to the top: stop, and say why. Called in a thread of the actors."""
+        engine = self._engine
+        if engine is None or self.state != "running":
+            return
+        self.stop_cause = cause
+        told = f"{error_name(cause)}: {error_text(cause)}"
+        logger.critical("%r stops, since a failure was escalated to it: %s", self, told, exc_info=cause)
+        engine.node.stream.publish(SystemStopping(engine.node.runtime.now(), told))
+        engine.node.runtime.spawn(self.stop, f"{self.name}/stop")
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """See `Spawning.dead_letters`."""
+        return [] if self._dead_letters is None else self._dead_letters.last()
 
     def __enter__(self) -> Self:
         self.start()
@@ -327,7 +350,7 @@ class ActorSystem(Inspection):
     def _running(self) -> Engine:
         engine = self._engine
         if engine is None:
-            raise SystemNotRunning(self.name, self.state)
+            raise SystemNotRunning(self.name, self.state, self.stop_cause)
         if os.getpid() != self._pid:
             raise ForkedSystem(self.name)
         return engine

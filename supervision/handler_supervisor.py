@@ -6,7 +6,6 @@ import logging
 from typing import Any
 from uuid import UUID
 
-from everact.actors.actor import PooledActor
 from everact.actors.executor import ElasticExecutor
 from everact.actors.messages import (
     AttemptFailed,
@@ -21,6 +20,7 @@ from everact.actors.messages import (
 )
 from everact.actors.node import Node
 from everact.actors.pool import Pool
+from everact.actors.system_actor import PooledActor
 from everact.actors.ticket import Delivery
 from everact.actors.watch import HANDLE, Watch
 from everact.supervision.backoff import Backoff

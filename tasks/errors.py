@@ -7,6 +7,12 @@
     ├── ForkedSystem                        used in a child process after fork
     ├── BlockingCallError                   a blocking call on a thread that must not block
     ├── WouldDeadlock                       a wait inside a handler that could never end
+    │   └── AskCycle                        an actor asks one that is waiting for it
+    ├── ActorDead (ActorDeadError)          the actor has stopped; it never saw the message
+    ├── ActorStartFailed                    a spawned actor could not start
+    ├── AskTimeout (Timeout, TimeoutError)  no reply in time; the message may still be handled
+    ├── MailboxFull                         a bounded mailbox has no room
+    ├── RestartsExhausted                   children of a supervisor failed too often
     ├── AttemptOver                         a context was used after its attempt had ended
     ├── IllegalMove                         a task status cannot follow the one before it (a bug of everact)
     ├── TaskTypeUnknown (LookupError)       nothing is registered for this task's class
@@ -37,6 +43,8 @@ A message says what failed, which task or handler it was, and what to do about i
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+import pykka
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -72,11 +80,13 @@ class HandlerError(EverActError, TypeError):
 class SystemNotRunning(EverActError):
     """The system has not been started yet, or has already stopped."""
 
-    def __init__(self, name: str, state: str) -> None:
+    def __init__(self, name: str, state: str, cause: BaseException | None = None) -> None:
         self.name = name
         self.state = state
+        why = "" if cause is None else f" since a failure was escalated to it ({type(cause).__name__}: {cause})"
         super().__init__(
-            f"actor system {name!r} is {state}; use it inside `with ActorSystem(...)`, or between start() and stop()"
+            f"actor system {name!r} is {state}{why}; "
+            "use it inside `with ActorSystem(...)`, or between start() and stop()"
         )
 
 
@@ -105,6 +115,65 @@ class BlockingCallError(EverActError):
 
 class WouldDeadlock(EverActError):
     """A wait inside a handler that could never end, refused instead of hanging."""
+
+
+class AskCycle(WouldDeadlock):
+    """An actor asks, and would wait for, an actor that waits for it, perhaps through others."""
+
+    def __init__(self, path: tuple[str, ...]) -> None:
+        self.path = path
+        super().__init__(
+            f"this ask would wait for itself: {' -> '.join(path)}; "
+            "use tell and answer in a message of its own, or do not wait for the future inside an actor"
+        )
+
+
+class ActorDead(EverActError, pykka.ActorDeadError):
+    """The actor has stopped, or stopped before it came to this message. A pykka user catches ActorDeadError."""
+
+
+class ActorStartFailed(EverActError):
+    """A spawned actor could not start: its factory or `on_start` raised, which is the `__cause__`."""
+
+    def __init__(self, actor: str, error: str) -> None:
+        self.actor = actor
+        super().__init__(f"{actor} could not start ({error}); it is not spawned. Mend the cause and spawn it again")
+
+
+class AskTimeout(EverActError, pykka.Timeout, TimeoutError):
+    """No reply came in time. The message is not withdrawn: the actor may still handle it."""
+
+    def __init__(self, actor: str, seconds: float) -> None:
+        self.actor = actor
+        self.seconds = seconds
+        super().__init__(
+            f"{seconds:g} seconds passed without a reply from {actor}; "
+            "give a longer timeout, or set `ask_timeout` on its class"
+        )
+
+
+class MailboxFull(EverActError):
+    """A bounded mailbox has no room. Raised to the sender, or told as the reason of a dead letter, by its rule."""
+
+    def __init__(self, actor: str, bound: int, detail: str) -> None:
+        self.actor = actor
+        self.bound = bound
+        super().__init__(
+            f"the mailbox of {actor} holds {bound} messages and is full; {detail}; "
+            "send less, raise its mailbox_bound, or choose another overflow rule"
+        )
+
+
+class RestartsExhausted(EverActError):
+    """The children of a supervisor failed more often than its intensity allows; it gives up and fails itself."""
+
+    def __init__(self, supervisor: str, child: str, error: str, restarts: int, within: float) -> None:
+        self.supervisor = supervisor
+        self.child = child
+        super().__init__(
+            f"{supervisor} gives up: {child} failed ({error}), which would be more than "
+            f"{restarts} restart(s) in {within:g} s; mend the cause, or raise its intensity"
+        )
 
 
 class AttemptOver(EverActError):

@@ -131,6 +131,54 @@ class ActorRestarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ChildFailed(Event):
+    """A spawned actor failed, or could not start; `decision` is what its supervisor made of it.
+
+    Attributes:
+        supervisor, child: Paths.
+        generation: Which instance of the child it was, from 1.
+        error: What it raised.
+        decision: "resume", "restart in 0.5 s", "stop", "escalate" or "give up".
+    """
+
+    supervisor: str
+    child: str
+    generation: int
+    error: str
+    decision: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActorAbandoned(Event):
+    """An actor did not end or start in its time: its thread was left behind and fenced off."""
+
+    actor: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter(Event):
+    """A message that no actor has handled to its end; `system.dead_letters()` keeps the last ones.
+
+    Attributes:
+        actor: The path of the actor that it was sent to.
+        message: The message.
+        reason: Why it was not handled.
+    """
+
+    actor: str
+    message: object
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SystemStopping(Event):
+    """A failure was escalated to the top: the system stops, and this is why."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class EventsDropped(Event):
     """Subscribers were too slow; this many events were not delivered."""
 

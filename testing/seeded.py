@@ -130,7 +130,7 @@ class SeededRuntime:
         msg = "SeededRuntime runs sync handlers only; its event loop would read the real clock"
         raise ConfigurationError(msg)
 
-    def spawn(self, run: Callable[[], None], name: str, role: str | None = None) -> Thread:
+    def spawn(self, run: Callable[[], None], name: str, role: str | None = None, *, daemon: bool = True) -> Thread:  # noqa: ARG002
         """See `Runtime.spawn`."""
         fiber = Fiber(name, role)
         fiber.join = lambda timeout=None: void(self.wait(lambda: fiber.ended, timeout))  # type: ignore[method-assign]

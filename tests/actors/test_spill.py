@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everact.actors.mailbox import ABOVE_ALL
+from everact.actors.pool_mailbox import ABOVE_ALL
 from everact.actors.spill import Spill
 from everact.actors.ticket import Ticket
 from everact.tasks.record import Record

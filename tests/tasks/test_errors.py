@@ -11,6 +11,10 @@ import pytest
 
 from everact.tasks import errors
 from everact.tasks.errors import (
+    ActorDead,
+    ActorStartFailed,
+    AskCycle,
+    AskTimeout,
     AttemptOver,
     BlockingCallError,
     CancelRequested,
@@ -20,10 +24,12 @@ from everact.tasks.errors import (
     HandlerError,
     HookTimeout,
     IllegalMove,
+    MailboxFull,
     MigrationError,
     NotOwner,
     PayloadError,
     PoisonTask,
+    RestartsExhausted,
     ResultError,
     StorageBusy,
     StorageError,
@@ -46,6 +52,7 @@ ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 # Their messages are written where they are raised, and tested there.
 FREE_TEXT = (
     EverActError,
+    ActorDead,
     StorageError,
     CancelRequested,
     ConfigurationError,
@@ -65,6 +72,54 @@ CASES: list[tuple[Callable[[], BaseException], str, dict[str, object]]] = [
         lambda: SystemNotRunning("shop", "stopped"),
         "actor system 'shop' is stopped; use it inside `with ActorSystem(...)`, or between start() and stop()",
         {"name": "shop", "state": "stopped"},
+    ),
+    (
+        lambda: SystemNotRunning("shop", "stopped", ValueError("no stock")),
+        (
+            "actor system 'shop' is stopped since a failure was escalated to it (ValueError: no stock); "
+            "use it inside `with ActorSystem(...)`, or between start() and stop()"
+        ),
+        {"name": "shop", "state": "stopped"},
+    ),
+    (
+        lambda: ActorStartFailed("shop/user/stock", "OSError: no such file"),
+        (
+            "shop/user/stock could not start (OSError: no such file); it is not spawned. "
+            "Mend the cause and spawn it again"
+        ),
+        {"actor": "shop/user/stock"},
+    ),
+    (
+        lambda: AskCycle(("a", "b", "a")),
+        (
+            "this ask would wait for itself: a -> b -> a; "
+            "use tell and answer in a message of its own, or do not wait for the future inside an actor"
+        ),
+        {"path": ("a", "b", "a")},
+    ),
+    (
+        lambda: AskTimeout("shop/user/stock", 2.5),
+        (
+            "2.5 seconds passed without a reply from shop/user/stock; "
+            "give a longer timeout, or set `ask_timeout` on its class"
+        ),
+        {"actor": "shop/user/stock", "seconds": 2.5},
+    ),
+    (
+        lambda: MailboxFull("shop/user/stock", 10, "this message was dropped"),
+        (
+            "the mailbox of shop/user/stock holds 10 messages and is full; this message was dropped; "
+            "send less, raise its mailbox_bound, or choose another overflow rule"
+        ),
+        {"actor": "shop/user/stock", "bound": 10},
+    ),
+    (
+        lambda: RestartsExhausted("shop/user", "shop/user/stock", "ValueError: x", 3, 60.0),
+        (
+            "shop/user gives up: shop/user/stock failed (ValueError: x), which would be more than "
+            "3 restart(s) in 60 s; mend the cause, or raise its intensity"
+        ),
+        {"supervisor": "shop/user", "child": "shop/user/stock"},
     ),
     (
         lambda: ForkedSystem("shop"),
@@ -223,7 +278,7 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
     drawn: dict[str, tuple[str, str | None]] = {}
     path = ["EverActError"]
     for line in (errors.__doc__ or "").splitlines():
-        found = re.match(r" {4}([│├└─ ]+)(\w+)(?: \((\w+)\))?(?: {2,}|$)", line)
+        found = re.match(r" {4}([│├└─ ]+)(\w+)(?: \(([\w, ]+)\))?(?: {2,}|$)", line)
         if found:
             depth = len(found[1]) // 4
             path[depth:] = [found[2]]
@@ -231,7 +286,7 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
     real = {
         kind.__name__: (
             kind.__bases__[0].__name__,
-            kind.__bases__[1].__name__ if len(kind.__bases__) > 1 else None,
+            ", ".join(base.__name__ for base in kind.__bases__[1:]) or None,
         )
         for kind in CLASSES
         if kind not in (EverActError, CancelRequested)

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everact.actors.mailbox import ABOVE_ALL, PoolMailbox
+from everact.actors.pool_mailbox import ABOVE_ALL, PoolMailbox
 from everact.actors.ticket import Ticket
 from everact.tasks.record import Record
 

@@ -1,0 +1,241 @@
+"""The cell of a user's actor: its address, its mailbox, and the instance inside, which may be replaced."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from everact.actors.cell_life import CellLife
+from everact.actors.envelope import ORDERS, EndOfSelf, Envelope, Notice, StopOrder, Terminated
+from everact.actors.lifecycle import CellState, Ended, Gone
+from everact.actors.mailbox import Mailbox
+from everact.actors.ref import ActorRef
+from everact.actors.wait_for import Reply, current_actor
+from everact.tasks.errors import EverActError
+from everact.tasks.events import DeadLetter
+from everact.tasks.failure import error_name, error_text
+
+if TYPE_CHECKING:
+    from everact.actors.actor import Actor
+    from everact.actors.environment import Environment
+
+logger = logging.getLogger("everact.actor")
+THROUGHPUT = 256
+"""After so many steps an actor lets others of its pool have the thread."""
+
+
+class Cell(CellLife):
+    """One actor, from its start to its end for good.
+
+    At most one turn is under way, on whatever thread the executor has. What a supervisor orders comes before the
+    messages in the mailbox, and gets in while these are held back. A turn whose user code does not come back is
+    left behind: the fence moves, another turn goes on, and what the old one still does changes nothing.
+
+    Attributes:
+        environment: The place it lives in.
+        actor_class: Of the instance; until there is one, as far as known.
+        parent: Who is told what happens to it; None if it stands alone.
+        ref: Its address.
+        mailbox: Its messages.
+        feed: A second mailbox that it shares with others, if it is one of a pool.
+        state, instance: Where it is in its life, and the user's object.
+        generation: How many instances there have been.
+        left_behind: Threads left behind that have not come back.
+        cause: What it failed with last, if it has.
+        stopped: Set when it has ended for good.
+        children: The cells below it, by name, if it is a supervisor's. They are kept while that is restarted.
+        waits_for: The reply that its code waits for at this moment.
+    """
+
+    __slots__ = ("_id", "_path", "_watched", "_watchers", "feed", "ref", "waits_for")
+
+    def __init__(
+        self,
+        environment: Environment,
+        factory: Callable[[], Actor],
+        *,
+        path: str = "",
+        parent: Any = None,
+        actor_class: type[Actor] | None = None,
+    ) -> None:
+        super().__init__(environment, factory, parent)
+        self.ref: ActorRef[Any] = ActorRef(self)
+        self.feed: Mailbox | None = None
+        self.waits_for: Reply | None = None
+        self._path = path
+        self._id = environment.runtime.new_id()
+        self._watchers: dict[object, Cell] = {}
+        self._watched: dict[Cell, object] = {}
+        if actor_class is not None:
+            self.settle_in(actor_class)
+
+    @property
+    def path(self) -> str:
+        """Its place in its system; standing alone, its class and urn."""
+        return self._path or f"{self.actor_class.__name__} ({self.urn})"
+
+    @property
+    def urn(self) -> str:
+        """A name that no other actor has."""
+        return UUID(bytes=self._id).urn
+
+    @property
+    def ask_timeout(self) -> float | None:
+        """Seconds after which an ask gives up."""
+        return getattr(self.actor_class, "ask_timeout", None)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this actor's own code runs in the calling thread."""
+        return current_actor.get() is self
+
+    @property
+    def _self(self) -> Cell:
+        return self
+
+    def _make_mailbox(self) -> Mailbox:
+        return Mailbox(self)
+
+    # -- being told ----------------------------------------------------------------------------------------
+
+    def tell_order(self, order: Any) -> None:
+        """Tell the cell something that comes before its mailbox: an order of its supervisor, a report of a child."""
+        self._orders.append(order)
+        self.wake()
+
+    def wake(self) -> bool:
+        """Start a turn unless one is under way; says whether it did."""
+        try:
+            self._turnstile.pop()
+        except IndexError:
+            return False
+        self._executor.submit(partial(self._turn, self._fence))
+        return True
+
+    def refuse(self, envelope: Envelope, error: EverActError) -> None:
+        """Answer for a message that will not be handled: an error to who asked, and a dead letter."""
+        kind, reply_to = type(envelope.message), envelope.reply_to
+        if kind in ORDERS:
+            if kind is StopOrder and reply_to is not None:
+                reply_to.settle(True)
+            return
+        if reply_to is not None:
+            reply_to.fail(error)
+        self._bury(envelope.message, str(error))
+
+    def _bury(self, message: object, reason: str) -> None:
+        environment = self.environment
+        environment.on_dead_letter(DeadLetter(environment.runtime.now(), self.path, message, reason))
+
+    # -- a turn --------------------------------------------------------------------------------------------
+
+    @property
+    def _has_work(self) -> bool:
+        if self._orders:
+            return True
+        if self.state is not CellState.RUNNING:
+            return False
+        return not self.mailbox.empty() or (self.feed is not None and not self.feed.empty())
+
+    async def _turn(self, fence: int) -> None:
+        executor, turnstile = self._executor, self._turnstile
+        current_actor.set(self)
+        for _ in range(THROUGHPUT):
+            # A class that asks for another thread is known only when its first instance is there.
+            if self._fence != fence or self._executor is not executor or not await self._step(fence):
+                break
+        current_actor.set(None)
+        if self._fence != fence:
+            self.left_behind -= 1
+            return
+        turnstile.append(None)
+        if self._has_work:
+            self.wake()
+
+    async def _step(self, fence: int) -> bool:
+        """Obey one order, else handle one message; False if there was neither."""
+        if self._orders:
+            await self._obey(self._orders.pop(0), fence)
+            return True
+        if self.state is not CellState.RUNNING:
+            return False
+        envelope = self.mailbox.take()
+        if envelope is None:
+            envelope = self.feed.take() if self.feed is not None else None
+            if envelope is None:
+                return False
+        message = envelope.message
+        kind = type(message)
+        if kind is StopOrder:
+            await self.end(fence, final=True, then=partial(self._stopped_by, envelope))
+            return True
+        if kind is EndOfSelf:
+            await self.end(fence, final=self.parent is None, then=partial(self._report, Ended))
+            return True
+        if kind is Notice:
+            if self._watched.get(message.cell) is not message.watch:
+                return True  # it was called off
+            del self._watched[message.cell]
+            message = message.terminated
+        await self._receive(envelope, message, fence)
+        return True
+
+    async def _receive(self, envelope: Envelope, message: Any, fence: int) -> None:
+        self.current = envelope
+        reply_to = envelope.reply_to
+        try:
+            answer = self.instance._handle_receive(message)  # type: ignore[union-attr]
+            if self.is_async and inspect.isawaitable(answer):
+                answer = await answer
+        except BaseException as error:
+            if self._fence == fence:
+                self.current = None
+                await self._failed(envelope, message, error, fence)
+            return
+        if self._fence == fence:
+            self.current = None
+            if reply_to is not None:
+                reply_to.settle(answer)
+
+    async def _failed(self, envelope: Envelope, message: Any, error: BaseException, fence: int) -> None:
+        if envelope.reply_to is None:
+            self._bury(message, f"{self.path} failed while it handled this: {error_name(error)}: {error_text(error)}")
+        else:
+            envelope.reply_to.fail(error)
+            if self.parent is None:
+                logger.info("Exception returned from %s to caller:", self.path, exc_info=error)
+                return
+        await self.fail(error, fence)
+
+    def _stopped_by(self, envelope: Envelope) -> None:
+        if envelope.reply_to is not None:
+            envelope.reply_to.settle(True)
+        self._report(Gone)
+
+    # -- death watch ---------------------------------------------------------------------------------------
+
+    def watch(self, other: Cell) -> None:
+        """Have one `Terminated` told to this cell when the other has ended, or now if it has."""
+        if other not in self._watched:
+            watch = self._watched[other] = object()
+            other._watchers[watch] = self
+            if other.state is CellState.STOPPED:
+                other._tell_watchers()
+
+    def unwatch(self, other: Cell) -> None:
+        """Call a watch off, even if its message is in the mailbox already."""
+        watch = self._watched.pop(other, None)
+        if watch is not None:
+            other._watchers.pop(watch, None)
+
+    def _tell_watchers(self) -> None:
+        while self._watchers:
+            try:
+                watch, watcher = self._watchers.popitem()
+            except KeyError:  # somebody else was faster
+                return
+            watcher.mailbox.put(Envelope(Notice(self, watch, Terminated(self.ref, self.cause))))

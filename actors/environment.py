@@ -1,0 +1,54 @@
+"""The place a cell lives in: the process, for an actor that stands alone, or one system."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+from everact.actors.executor import Executor, LoopExecutor, PinnedExecutor
+from everact.actors.runtime import Runtime
+from everact.tasks.events import DeadLetter, Event
+
+
+@dataclass(slots=True)
+class Environment:
+    """What cells share.
+
+    Attributes:
+        runtime: The seam to the world.
+        shared: The threads of actors that need none of their own.
+        make_loop: Makes the event loop of async actors, when the first one starts.
+        call_after: Calls a function after some seconds, on the timer's thread.
+        on_dead_letter: Takes messages that nobody has handled.
+        publish: Tells subscribers a fact.
+        alone: Whether actors here stand alone, in pykka's registry, and keep the program from exiting.
+        transitions: Held for a few assignments, while a cell moves from one state to another.
+    """
+
+    runtime: Runtime
+    shared: Executor
+    make_loop: Callable[[], LoopExecutor]
+    call_after: Callable[[float, Callable[[], object]], None]
+    on_dead_letter: Callable[[DeadLetter], None]
+    publish: Callable[[Event], None]
+    alone: bool = False
+    transitions: AbstractContextManager[Any] = field(init=False)
+    _loop: LoopExecutor | None = None
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self.transitions = self.runtime.lock()
+
+    def loop(self) -> LoopExecutor:
+        """The event loop of async actors here."""
+        with self.transitions:
+            if self._loop is None:
+                self._loop = self.make_loop()
+            return self._loop
+
+    def pinned(self, name: str, *, daemon: bool) -> Executor:
+        """A thread of its own for an actor."""
+        return PinnedExecutor(self.runtime, f"{name}-{next(self._numbers)}", daemon=daemon)
