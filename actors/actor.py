@@ -102,6 +102,8 @@ class Actor(pykka.Actor):
         if cell is None:  # made by hand, to be tried out without being started
             cell = Cell(environment(), type(self), actor_class=type(self))
             cell.instance = self
+        if cell.actor_class is not type(self):
+            cell.settle_in(type(self))
         being_built.set(None)  # whatever else is made on the way is not what this cell is for
         self._cell = cell
 

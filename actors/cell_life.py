@@ -188,16 +188,16 @@ class CellLife:
         if self.state is CellState.STOPPED or not self._move(fence, CellState.STARTING):
             return
         self._final, self._after_end = False, []
+        executor = self._executor
         try:
             self.build()
-            if self.actor_class is not type(self.instance):
-                self.settle_in(type(self.instance))  # type: ignore[arg-type]
-                self._orders.insert(0, Begin())  # on_start belongs on the thread that the class has asked for
-                return
         except BaseException as error:
             self._start_failed(fence, error)
             return
-        await self._begin(fence)
+        if self._executor is executor:
+            await self._begin(fence)
+        else:
+            self._orders.insert(0, Begin())  # on_start belongs on the thread that the class has asked for
 
     async def _begin(self, fence: int) -> None:
         instance = self.instance
