@@ -1,0 +1,214 @@
+"""One address for a pool of equal actors: who gets a message, and what a restart changes about that."""
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from everact import (
+    Actor,
+    ActorRef,
+    ActorSystem,
+    Backoff,
+    ChildSpec,
+    ConfigurationError,
+    Intensity,
+    MailboxFull,
+    Overflow,
+    PoolRouter,
+    Restart,
+    Routing,
+)
+
+AT_ONCE = ChildSpec(backoff=Backoff(0, most=0, jitter=0))
+ENDLESS = Intensity(1_000_000, within=60)
+
+
+@pytest.fixture
+def system() -> Iterator[ActorSystem]:
+    with ActorSystem("pools") as running:
+        yield running
+
+
+class Worker(Actor):
+    """Answers with its own number in the pool; a gate holds it at its message."""
+
+    def on_receive(self, message: object) -> object:
+        if message == "fail":
+            raise ValueError(message)
+        if isinstance(message, threading.Event):
+            assert message.wait(10)
+        return self.actor_ref.path.rpartition("/")[2]
+
+
+def test_a_message_goes_to_an_idle_child_and_waits_behind_no_slow_one(system: ActorSystem) -> None:
+    pool = system.spawn(lambda: PoolRouter(Worker, size=2))
+    gate = threading.Event()
+    slow = pool.ask(gate, block=False)
+    answers = {pool.ask(number) for number in range(20)}
+    gate.set()
+    assert answers | {slow.get()} == {"0", "1"}
+    assert len(answers) == 1
+
+
+def test_all_children_work_at_once(system: ActorSystem) -> None:
+    met = threading.Barrier(4)
+
+    class Meeting(Actor):
+        def on_receive(self, message: object) -> object:
+            return met.wait(10)
+
+    pool = system.spawn(lambda: PoolRouter(Meeting, size=4))
+    assert sorted(future.get() for future in [pool.ask(0, block=False) for _ in range(4)]) == [0, 1, 2, 3]
+
+
+def test_what_waits_for_a_balanced_pool_shows_as_the_routers_mailbox(system: ActorSystem) -> None:
+    pool = system.spawn(lambda: PoolRouter(Worker, size=1), name="pool")
+    gate = threading.Event()
+    held = pool.ask(gate, block=False)
+    replies = [pool.ask(number, block=False) for number in range(3)]
+    waiting = next(info.depth for info in system.actors() if info.name == "pool")
+    gate.set()
+    assert [held.get(), *(reply.get() for reply in replies)] == ["0"] * 4
+    assert waiting in {3, 4}  # the one that is held may not have been taken up yet
+
+
+def test_a_failing_child_of_a_balanced_pool_leaves_the_others_working(system: ActorSystem) -> None:
+    slow = ChildSpec(backoff=Backoff(60, most=60))
+    pool = system.spawn(lambda: PoolRouter(Worker, size=2, spec=slow))
+    with pytest.raises(ValueError, match="fail"):
+        pool.ask("fail")
+    assert len({pool.ask(number) for number in range(20)}) == 1
+
+
+def test_the_same_key_goes_to_the_same_child(system: ActorSystem) -> None:
+    pool = system.spawn(lambda: PoolRouter(Worker, size=4, routing=Routing.BY_KEY, key=lambda message: message))
+    first = [pool.ask(number) for number in range(40)]
+    assert [pool.ask(number) for number in range(40)] == first
+    assert len(set(first)) == 4
+
+
+class Log(Actor):
+    """Writes down what it is told, by key, and fails where it is told to."""
+
+    def __init__(self, seen: dict[int, list[int]]) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def on_receive(self, message: tuple[int, int, bool]) -> None:
+        key, number, fails = message
+        self.seen[key].append(number)
+        if fails:
+            raise ValueError(message)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=60))
+def test_messages_with_one_key_keep_their_order_over_restarts(program: list[tuple[int, bool]]) -> None:
+    seen: dict[int, list[int]] = defaultdict(list)
+    with ActorSystem() as system:
+        pool: ActorRef[PoolRouter] = system.spawn(
+            lambda: PoolRouter(
+                lambda: Log(seen),
+                size=3,
+                routing=Routing.BY_KEY,
+                key=lambda message: message[0],
+                spec=AT_ONCE,
+                intensity=ENDLESS,
+            )
+        )
+        sent: dict[int, list[int]] = defaultdict(list)
+        for number, (key, fails) in enumerate(program):
+            pool.tell((key, number, fails))
+            sent[key].append(number)
+        for key in range(6):
+            pool.ask((key, -1, False))
+            sent[key].append(-1)
+    assert seen == sent
+
+
+def test_what_the_key_function_raises_is_raised_to_the_sender(system: ActorSystem) -> None:
+    pool = system.spawn(lambda: PoolRouter(Worker, size=2, routing=Routing.BY_KEY, key=lambda message: message["id"]))
+    with pytest.raises(KeyError, match="id"):
+        pool.tell({"name": "x"})
+
+
+def test_a_broadcast_is_answered_by_all_in_order(system: ActorSystem) -> None:
+    pool = system.spawn(lambda: PoolRouter(Worker, size=3, routing=Routing.BROADCAST))
+    assert pool.ask("hello") == ["0", "1", "2"]
+
+
+def test_a_broadcast_that_fails_somewhere_gives_the_first_error(system: ActorSystem) -> None:
+    pool = system.spawn(lambda: PoolRouter(Worker, size=3, routing=Routing.BROADCAST, spec=AT_ONCE))
+    with pytest.raises(ValueError, match="fail"):
+        pool.ask("fail")
+    assert pool.ask("hello") == ["0", "1", "2"]
+
+
+def test_a_told_broadcast_reaches_each_once(system: ActorSystem) -> None:
+    seen: dict[int, list[int]] = defaultdict(list)
+    pool = system.spawn(lambda: PoolRouter(lambda: Log(seen), size=3, routing=Routing.BROADCAST))
+    pool.tell((1, 7, False))
+    pool.ask((1, 8, False))
+    assert sorted(seen[1]) == [7, 7, 7, 8, 8, 8]
+
+
+def test_what_waits_when_a_pool_stops_becomes_dead_letters(system: ActorSystem) -> None:
+    pool = system.spawn(lambda: PoolRouter(Worker, size=1), name="pool")
+    gate = threading.Event()
+    held, late = pool.ask(gate, block=False), pool.ask("late", block=False)
+    stopped = pool.stop(block=False)
+    pool.actor_stopped.wait(10)  # the router ends at once; its child after the message at hand
+    gate.set()
+    assert stopped.get() is True
+    assert held.get() == "0"
+    with pytest.raises(Exception, match="pools/user/pool stopped before it came to this message"):
+        late.get()
+    assert [letter.message for letter in system.dead_letters()] == ["late"]
+
+
+def test_a_temporary_child_that_failed_leaves_its_keys_as_dead_letters(system: ActorSystem) -> None:
+    spec = ChildSpec(restart=Restart.TEMPORARY)
+    pool = system.spawn(lambda: PoolRouter(Worker, size=1, routing=Routing.BY_KEY, key=str, spec=spec))
+    with pytest.raises(ValueError, match="fail"):
+        pool.ask("fail")
+    with pytest.raises(Exception, match="stopped before it came to this message"):
+        pool.ask("x", timeout=10)
+
+
+def test_a_bound_on_the_router_class_bounds_what_the_pool_shares(system: ActorSystem) -> None:
+    class Narrow(PoolRouter):
+        mailbox_bound = 2
+        overflow = Overflow.FAIL
+
+    pool = system.spawn(lambda: Narrow(Worker, size=1))
+    gate, begun = threading.Event(), threading.Event()
+
+    held = pool.ask(gate, block=False)
+    while next(info.depth for info in system.actors() if info.kind == "Narrow"):
+        begun.wait(0.001)  # until the child has taken the first one up
+    waiting = [pool.ask(number, block=False) for number in range(2)]
+    with pytest.raises(MailboxFull, match="holds 2 messages"):
+        pool.tell("one too many")
+    gate.set()
+    assert [held.get(), *(each.get() for each in waiting)] == ["0"] * 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"size": 0}, "size=0 must be a whole number from 1 on"),
+        ({"size": 1, "routing": Routing.BY_KEY}, "BY_KEY needs a key function"),
+        ({"size": 1, "key": str}, "no other rule takes one"),
+    ],
+)
+def test_a_pool_that_makes_no_sense_is_refused(
+    system: ActorSystem, arguments: dict[str, object], message: str
+) -> None:
+    with pytest.raises(Exception, match="could not start") as caught:
+        system.spawn(lambda: PoolRouter(Worker, **arguments))  # type: ignore[arg-type]
+    assert isinstance(caught.value.__cause__, ConfigurationError)
+    assert message in str(caught.value.__cause__)
