@@ -33,9 +33,10 @@ from everact.storage.protocol import Storage, outcome_of
 from everact.supervision.dead_letters import DeadLetters
 from everact.supervision.guardian import Guardian
 from everact.supervision.handler_supervisor import HandlerSupervisor
+from everact.supervision.intensity import Intensity
 from everact.tasks import status as st
 from everact.tasks.cancellation import CancelReason
-from everact.tasks.errors import SystemNotRunning
+from everact.tasks.errors import RestartsExhausted, SystemNotRunning
 from everact.tasks.events import ActorRestarted
 from everact.tasks.failure import error_name, error_text
 from everact.tasks.registration import HandlerSpec
@@ -43,6 +44,9 @@ from everact.tasks.registration import HandlerSpec
 logger = logging.getLogger("everact")
 POLL_SECONDS = 0.005
 LONGEST_JOIN = 5.0
+ROOT_INTENSITY = Intensity(10, within=10)
+"""What internal actors may fail, all together. One that has failed in a turn goes on in place, its state being what
+storage and the resident tickets say; ten times in ten seconds is not going on."""
 ACTOR_RESERVE = 3.0
 """Of that, what is kept for actors that do not stop in their time, and for what stops after them."""
 
@@ -94,6 +98,7 @@ class Engine:
         journal.tell_restart = timer.tell_restart = self._tell_restart
         self._elastic = ElasticExecutor(runtime, f"{name}/worker")
         self._loop: LoopExecutor | None = None
+        self._restarts: tuple[float, ...] = ()
         self._spawning = runtime.lock()
         self.guardian: Guardian | None = None
         self.dead_letters = DeadLetters(stream.publish)
@@ -121,6 +126,14 @@ class Engine:
     def _tell_restart(self, path: str, error: BaseException) -> None:
         told = f"{error_name(error)}: {error_text(error)}"
         self.node.stream.publish(ActorRestarted(self._runtime.now(), path, told))
+        history = ROOT_INTENSITY.admit(self._runtime.monotonic(), self._restarts)
+        if history is not None:
+            self._restarts = history
+            return
+        limit = ROOT_INTENSITY
+        gives_up = RestartsExhausted(self._name, path, told, limit.restarts, limit.within)
+        gives_up.__cause__ = error
+        self.node.dispatcher.system._escalated(gives_up)
 
     def _build_cells(self) -> None:
         if any(pool.spec.is_async for pool in self.node.pools):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from everact import TaskContext
+import pytest
+
+from everact import RestartsExhausted, SystemNotRunning, TaskContext
 from everact import events as ev
 from tests.engine.conftest import WAIT, Facts, Job, Lab, Next, make_handler, until
 
@@ -105,3 +107,20 @@ def test_an_internal_actor_that_fails_in_a_turn_goes_on_and_says_so(lab: Lab, ki
     until(lambda: system.health().restarts == 1)
     assert "bug" in facts.first(ev.ActorRestarted, timeout=2.0).error
     system.dispatch(Job(), delay=0.01).wait(WAIT)
+
+
+def test_internal_actors_that_fail_again_and_again_stop_the_system_which_says_why(lab: Lab, kind: str) -> None:
+    system = lab.system(make_handler(kind, Job, nothing))
+    facts = Facts(system)
+
+    def broken() -> None:
+        raise ValueError("bug")
+
+    for _ in range(11):  # one more than is tolerated
+        system._engine.node.timer.call_after(0.0, broken)  # type: ignore[union-attr]
+    until(lambda: system.state == "stopped")
+    assert isinstance(system.stop_cause, RestartsExhausted)
+    assert "/timer failed (ValueError: bug)" in str(system.stop_cause)
+    assert "bug" in facts.first(ev.SystemStopping).cause
+    with pytest.raises(SystemNotRunning, match="a failure was escalated to it .RestartsExhausted"):
+        system.dispatch(Job())
