@@ -93,15 +93,16 @@ def main(ctx: click.Context) -> None:
     metavar="N",
     help="Files parsed at once. More is not faster where parsing holds the interpreter lock.",
 )
+@click.option("--actors", is_flag=True, help="Show the tree of the worker's actors, too.")
 @click.pass_context
-def demo(ctx: click.Context, limit: int | None, keep: Path | None, workers: int) -> None:
+def demo(ctx: click.Context, limit: int | None, keep: Path | None, workers: int, actors: bool) -> None:
     """Index this Python installation, kill the worker half way, and lose nothing."""
     from everact import demo as program
 
     if keep is not None and keep.exists() and any(keep.iterdir()):
         msg = f"{printable(str(keep))} is not empty; name a new directory"
         raise click.BadParameter(msg, param_hint="--keep")
-    ctx.exit(program.run(limit=limit, keep=keep, workers=workers))
+    ctx.exit(program.run(limit=limit, keep=keep, workers=workers, actors=actors))
 
 
 @main.command("list")

@@ -24,7 +24,7 @@ import click
 
 from everact.demo_accounts import Accounts, draw_up
 from everact.demo_symbols import SymbolIndex
-from everact.demo_worker import DATABASE, FILES, INDEX, LEDGER, read_ledger
+from everact.demo_worker import ACTORS, DATABASE, FILES, INDEX, LEDGER, read_ledger
 
 BROKEN = {
     "syntax_error.py": b"def broken(:\n",
@@ -77,7 +77,7 @@ class Child:
         self._process.wait(STALL_SECONDS)
 
 
-def run(*, limit: int | None = None, keep: Path | None = None, workers: int = 1) -> int:
+def run(*, limit: int | None = None, keep: Path | None = None, workers: int = 1, actors: bool = False) -> int:
     """Run the demo; see `everact demo --help`.
 
     Returns:
@@ -85,7 +85,11 @@ def run(*, limit: int | None = None, keep: Path | None = None, workers: int = 1)
     """
     with obeying_sigterm(), work_folder(keep) as folder:
         try:
-            code = judge(perform(folder, limit, workers))
+            accounts = perform(folder, limit, workers)
+            if actors:
+                click.echo("\nThe actors of the worker while it was at work:\n")
+                click.echo((folder / ACTORS).read_text(encoding="utf-8"), nl=False)
+            code = judge(accounts)
         except DemoFailed as error:
             click.echo(f"The demo failed: {error}", err=True)
             code = 1

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from uuid import UUID
 
-from everact import ActorSystem, Settings
+from everact import ActorSystem, Settings, events
 from everact.demo_tasks import ParseFile, ParseFileHandler, handlers_on
 from everact.storage.sqlite import SqliteStorage
 
@@ -25,6 +25,7 @@ INDEX = Path("symbols.db")
 FILES = Path("files.json")
 LEDGER = Path("ledger.txt")
 REFUSED = Path("refused.json")
+ACTORS = Path("actors.txt")
 BATCH = 100
 LONGEST_RUN_SECONDS = 1800.0
 HAND_OVER_SECONDS = 0.002  # the default lets whoever stores wait 5 ms for the interpreter at each statement
@@ -60,12 +61,24 @@ def work(cells: int) -> None:
     with ActorSystem(
         "demo", handlers=handlers_on(INDEX), storage=SqliteStorage(DATABASE), settings=LARGEST_FILE
     ) as system:
+        write_actors_once_at_work(system)
         acknowledged = set(read_ledger(Path()).values())
         for batch in batches([path for path in read_files(Path()) if path not in acknowledged]):
             handles = system.dispatch_many(ParseFile(path) for path in batch)
             # Only now: the ledger says what dispatch_many has promised, and is not everact's.
             append_to_ledger([(handle.id, path) for handle, path in zip(handles, batch, strict=True)])
         system.wait_idle(LONGEST_RUN_SECONDS)
+
+
+def write_actors_once_at_work(system: ActorSystem) -> None:
+    """Write down the tree of actors, as it is when the first task has ended."""
+
+    def write(event: events.Event) -> None:
+        if isinstance(event, events.TaskCompleted):
+            unsubscribe()
+            ACTORS.write_text(f"{system.actors()}\n", encoding="utf-8")
+
+    unsubscribe = system.events.subscribe(write)
 
 
 def batches(paths: Sequence[str]) -> Iterator[Sequence[str]]:

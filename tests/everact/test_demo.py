@@ -44,7 +44,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "kept"
-        command = [sys.executable, "-m", "everact", "demo", "--limit", "60", "--keep", str(self.folder)]
+        command = [sys.executable, "-m", "everact", "demo", "--limit", "60", "--actors", "--keep", str(self.folder)]
         self.process = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=100)
         self.lines = self.process.stdout.splitlines()
 
@@ -68,6 +68,15 @@ def test_the_demo_succeeds_and_its_numbers_agree(run: Run) -> None:
     assert run.number("failures") >= len(demo.BROKEN)
     assert run.number("lost") == 0
     assert run.number("seconds") > 0
+
+
+@pytest.mark.slow
+@pytest.mark.crash
+def test_the_demo_shows_its_actors_as_a_tree_on_request(run: Run) -> None:
+    shown = "\n".join(run.lines)
+    assert re.search(r"^demo +ActorSystem +running", shown, re.MULTILINE)
+    assert re.search(r"^[├└]── everact.demo_tasks.ParseFile +handler pool +running", shown, re.MULTILINE)
+    assert re.search(r"^│?   └── 0 +HandlerActor +(idle|busy)", shown, re.MULTILINE)
 
 
 @pytest.mark.slow

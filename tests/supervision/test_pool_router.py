@@ -205,9 +205,7 @@ def test_a_bound_on_the_router_class_bounds_what_the_pool_shares(system: ActorSy
         ({"size": 1, "key": str}, "no other rule takes one"),
     ],
 )
-def test_a_pool_that_makes_no_sense_is_refused(
-    system: ActorSystem, arguments: dict[str, object], message: str
-) -> None:
+def test_a_pool_that_makes_no_sense_is_refused(system: ActorSystem, arguments: dict[str, object], message: str) -> None:
     with pytest.raises(Exception, match="could not start") as caught:
         system.spawn(lambda: PoolRouter(Worker, **arguments))  # type: ignore[arg-type]
     assert isinstance(caught.value.__cause__, ConfigurationError)
