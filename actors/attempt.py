@@ -49,9 +49,14 @@ class _Stopped(Exception):
 
 
 class Attempt:
-    """The steps of one cell."""
+    """The steps of one cell.
+
+    Attributes:
+        started: How many attempts have begun.
+    """
 
     def __init__(self, cell: HandlerActor) -> None:
+        self.started = 0
         self._cell = cell
         self._node = cell.node
         self._spec = cell.spec
@@ -73,6 +78,7 @@ class Attempt:
         """Call `handle`, with `on_started` before and the middleware around it."""
         ctx = delivery.ctx
         delivery.counted = True
+        self.started += 1
         try:
             if self._plain and not self._is_async:
                 result = self._cell.instance.handle(ctx.task, ctx)  # type: ignore[union-attr]

@@ -47,12 +47,13 @@ class Numbers:
 class PlannedCancel:
     """One id of a CancelTasks: what was found, and what the commit will make of it."""
 
-    __slots__ = ("id", "outcome", "reason", "seq", "stored", "ticket")
+    __slots__ = ("id", "outcome", "reason", "seq", "stored", "ticket", "type")
 
     def __init__(self, id: bytes, reason: str) -> None:
         self.id = id
         self.reason = reason
         self.seq = 0
+        self.type = ""
         self.ticket: Ticket | None = None
         self.stored: Outcome | None = None
         self.outcome: CancelOutcome | NotOwner = CancelOutcome.NOT_FOUND
@@ -166,7 +167,7 @@ class Commit:
             self._cancel_now(cancel, record)
 
     def _cancel_now(self, cancel: PlannedCancel, record: Record) -> None:
-        cancel.seq = record.seq
+        cancel.seq, cancel.type = record.seq, record.type
         cancel.outcome = CancelOutcome.CANCELLED
         cancel.stored = outcome_of(record, st.CANCELLED)
         cancel.stored.finished = self.batch.now

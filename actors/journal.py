@@ -26,8 +26,8 @@ from everact.actors.commit import (
     was_written,
 )
 from everact.actors.event_stream import EventStream
+from everact.actors.facts import Facts
 from everact.actors.messages import AwaitIdle, CancelTasks, ClaimTasks, FinishDelivery, InTurn, MarkRunning, StoreTasks
-from everact.actors.outcome_events import cancel_event, finish_events, key_events, store_events
 from everact.actors.patience import Patience
 from everact.actors.reserve import Reserve, refusal
 from everact.actors.router import Router
@@ -36,7 +36,7 @@ from everact.actors.setbacks import divide, may_be_written, settled, told, tried
 from everact.actors.system_actor import DRAIN_LIMIT, ThreadActor
 from everact.actors.ticket import DONE, QUEUED, Ticket, Tickets
 from everact.actors.watchers import Watchers
-from everact.storage.protocol import NOTHING_LOST, Committed, Storage
+from everact.storage.protocol import NOTHING_LOST, Batch, Committed, Storage
 from everact.tasks import status as st
 from everact.tasks.cancellation import CancelOutcome
 
@@ -52,6 +52,7 @@ class Journal(ThreadActor):
         watchers: Who waits for the outcome of a task.
         reserve: Whether the disk is full, and what that means for new tasks.
         patience: What commits, and waits while the database is locked.
+        facts: Where it says what it has committed.
         router: Where tasks go; set when it is built.
         call_after: The timer's; set when the timer is built.
     """
@@ -62,7 +63,7 @@ class Journal(ThreadActor):
         super().__init__(runtime, path)
         self._storage = storage
         self._numbers = Numbers(incarnation)
-        self._stream = stream
+        self.facts = Facts(runtime, stream)
         # Holds one token while no thread runs a turn in place; taking it is the right to run one.
         self._turnstile = [None]
         self._idle_waiters: list[AnyWaiter] = []
@@ -75,7 +76,7 @@ class Journal(ThreadActor):
         self._dismissal: BaseException | None = None
         self.reserve = Reserve(storage, self.submit)
         self.patience = Patience(runtime, storage, lambda: self._stopping)
-        self._commit = storage.commit if storage.inline else self.patience.commit
+        self._commit = storage.commit if storage.inline else self._commit_measured
 
     def start_thread(self) -> None:
         """Start receiving, unless turns run in the threads of those who send."""
@@ -117,6 +118,12 @@ class Journal(ThreadActor):
                 self.on_batch(part)
             return
         self._settle(commit, committed)
+
+    def _commit_measured(self, batch: Batch) -> Committed:
+        began = self.runtime.monotonic()
+        committed = self.patience.commit(batch)
+        self.facts.committed(began, batch)
+        return committed
 
     def on_turn_failed(self, error: BaseException, messages: list[Any]) -> None:
         """After the commit, or in a bug, something went wrong: to callers that is a commit of unknown outcome."""
@@ -198,6 +205,7 @@ class Journal(ThreadActor):
         woken: list[AnyWaiter] = []
         try:
             for finish in commit.finishes:
+                self.facts.ended(finish, commit.batch.now)
                 self._settle_finish(finish, committed, ready, woken)
             for store in commit.stores:
                 self._settle_store(store, committed, ready, woken)
@@ -258,11 +266,7 @@ class Journal(ThreadActor):
         if follow_ups:
             follow_ups = [ticket for ticket in follow_ups if is_stored(ticket, committed)]
             self._take_in(follow_ups, ready)
-        if self._stream.active:
-            now = self.runtime.now()
-            left_out = [ticket for ticket in finish.follow_ups if ticket not in follow_ups]
-            self._stream.publish_many(finish_events(finish, follow_ups, now))
-            self._stream.publish_many(key_events(finish, left_out, committed, now))
+        self.facts.followed(finish, follow_ups, committed)
 
     def _settle_store(
         self, store: StoreTasks, committed: Committed, ready: list[Ticket], woken: list[AnyWaiter]
@@ -274,8 +278,7 @@ class Journal(ThreadActor):
         if store.waiter is not None:
             store.waiter.settle(committed.taken)
             woken.append(store.waiter)
-        if self._stream.active:
-            self._stream.publish_many(store_events(stored))
+        self.facts.stored(stored)
 
     def _take_in(self, stored: Sequence[Ticket], ready: list[Ticket]) -> None:
         """Make new tasks resident, unless nothing of their type starts here (any more)."""
@@ -301,8 +304,7 @@ class Journal(ThreadActor):
                 self.router.ended(plan.ticket)
             if plan.outcome is CancelOutcome.CANCELLED and plan.stored is not None:
                 woken += self.watchers.tell(plan.stored)
-                if self._stream.active:
-                    self._stream.publish(cancel_event(plan, self.runtime.now()))
+                self.facts.cancelled(plan)
         if cancel.waiter is not None:
             cancel.waiter.settle(answers(planned))
             woken.append(cancel.waiter)

@@ -26,7 +26,11 @@ LONG_SECONDS = 1.0
 
 
 class Liveness:
-    """Adopts the work of dead nodes, at the start and twice a second; `memory://` has no other nodes, and no tick."""
+    """Adopts the work of dead nodes, at the start and twice a second; `memory://` has no other nodes, and no tick.
+
+    Attributes:
+        unhandled: How many stored tasks wait for a handler that this node does not have, by type.
+    """
 
     def __init__(
         self,
@@ -47,7 +51,7 @@ class Liveness:
         self._retention = retention
         retention.call_again = self._sweep_again
         self._types = tuple(name for pool in pools for name in pool.names)
-        self._unhandled: dict[str, int] = {}
+        self.unhandled: dict[str, int] = {}
         self._failing = False
 
     def adopt_at_start(self, now: int) -> Adoption:
@@ -99,8 +103,8 @@ class Liveness:
         self._timer.call_after(seconds, lambda: self._journal.submit(InTurn(self._retention.step)))
 
     def _taken_over(self, adoption: Adoption, now: int) -> None:
-        if adoption.unhandled != self._unhandled:
-            self._unhandled = adoption.unhandled
+        if adoption.unhandled != self.unhandled:
+            self.unhandled = adoption.unhandled
             for kind, count in adoption.unhandled.items():
                 logger.warning("%d stored task(s) of type %s wait: no handler for it is registered here", count, kind)
                 self._stream.publish(TypeUnhandled(now, kind, count))

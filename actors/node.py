@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,10 @@ from everact.actors.journal import Journal
 from everact.actors.pool import Pool
 from everact.actors.runtime import Runtime
 from everact.actors.timer import Timer
+
+
+def _not_counted(actor: str, decision: str) -> None:
+    """Metrics are off."""
 
 
 @dataclass(slots=True)
@@ -24,6 +29,7 @@ class Node:
         error_limit: Characters kept of an error's text and traceback.
         middleware: What is wrapped around each attempt, outermost first.
         pools: All pools.
+        decided: Counts what supervision decides: the kind of actor, the decision.
     """
 
     runtime: Runtime
@@ -35,3 +41,4 @@ class Node:
     error_limit: int
     middleware: tuple[Any, ...] = ()
     pools: list[Pool] = field(default_factory=list)
+    decided: Callable[[str, str], None] = _not_counted

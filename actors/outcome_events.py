@@ -52,5 +52,4 @@ def key_events(
 
 def cancel_event(cancel: PlannedCancel, now: int) -> events.Event:
     """A task that was cancelled before it started."""
-    kind = cancel.ticket.record.type if cancel.ticket is not None else ""
-    return events.TaskCancelled(now, UUID(bytes=cancel.id), kind, 0)
+    return events.TaskCancelled(now, UUID(bytes=cancel.id), cancel.type, 0)

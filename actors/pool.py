@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from everact.actors.pool_mailbox import PoolMailbox
 from everact.actors.spill import Spill
 from everact.actors.ticket import Ticket
+from everact.metrics.tally import Series
 from everact.storage.codec import TaskCodec
 from everact.tasks.registration import HandlerSpec
 
@@ -25,6 +26,7 @@ class Pool:
         suspended: Whether supervision has stopped it for failing too often.
         closed: Whether nothing starts any more, since the system stops.
         spill: What of its tasks stays in storage.
+        series: Where what happens to its tasks is counted; None if metrics are off.
     """
 
     def __init__(self, spec: HandlerSpec, codec: TaskCodec, high: float = math.inf) -> None:
@@ -35,6 +37,7 @@ class Pool:
         self.suspended = False
         self.closed = False
         self.spill = Spill(high)
+        self.series: Series | None = None
         self._idle: list[HandlerActor] = []
 
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from everact.actors.runtime import Runtime
-from everact.storage.protocol import Adoption, Batch, Committed, Selection, Storage, Sweep
+from everact.storage.protocol import Adoption, Batch, Committed, Selection, Storage, Sweep, Waiting
 from everact.tasks.record import HistoryRow, Record
 
 
@@ -56,6 +56,10 @@ class StorageSeam:
     def counts(self, now: int) -> dict[int, int]:
         """See `Storage.counts`."""
         return self._call(self._storage.counts, now)
+
+    def waiting(self, now: int, skip: Collection[int]) -> list[Waiting]:
+        """See `Storage.waiting`."""
+        return self._call(self._storage.waiting, now, skip)
 
     def history(self, id: bytes) -> list[HistoryRow]:
         """See `Storage.history`."""

@@ -78,7 +78,6 @@ from everact.tasks.task import TaskFunction as TaskFunction
 from everact.tasks.task import task as task
 from everact.tasks.workflow import Workflow as Workflow
 from everact.tasks.workflow import WorkflowState as WorkflowState
-
-__version__ = "0.1.0"
+from everact.version import __version__ as __version__
 
 _logging.getLogger("everact").addHandler(_logging.NullHandler())

@@ -18,6 +18,7 @@ import click
 
 from everact import cli_database as database
 from everact.cli_database import Answer
+from everact.cli_metrics import assets
 from everact.cli_text import history_data, printable, task_data, task_page, task_table
 from everact.storage.protocol import Selection
 from everact.storage.sqlite import SqliteStorage
@@ -208,6 +209,21 @@ def migration_line(path: str, before: int, after: int) -> str:
     if before == after:
         return f"{path} is up to date: schema {after}"
     return f"{path} was brought from schema {before} to schema {after}"
+
+
+@main.group()
+def metrics() -> None:
+    """What to give to Prometheus and Grafana."""
+
+
+@metrics.command()
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+def export(folder: Path) -> None:
+    """Write the dashboard, the alerts and the recording rules to DIR."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in sorted(assets().items()):
+        (folder / name).write_text(content, encoding="utf-8")
+        click.echo(printable(str(folder / name)))
 
 
 # Answers

@@ -11,6 +11,7 @@ from everact.tasks.errors import ConfigurationError
 
 MEBIBYTE = 1024 * 1024
 CENTURY = 3.2e9
+_SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 _SECONDS = ("grace", "commit_timeout", "retention")
 
 
@@ -28,6 +29,7 @@ class Settings:
         max_crashes: How many deaths of the process while a task ran are too many; it is QUARANTINED then.
         retention: Seconds that finished tasks are kept in the file; None for ever. `memory://` keeps the last 100,000.
         high_water: Ready tasks of one handler, and scheduled tasks, to hold in memory; what is more waits in storage.
+        metrics: Whether the system counts for `everact.metrics`, and is exposed there.
 
     Raises:
         ConfigurationError: A value is out of range.
@@ -45,6 +47,7 @@ class Settings:
     max_crashes: int = 3
     retention: float | None = 7 * 86_400.0
     high_water: int = 10_000
+    metrics: bool = True
 
     def __post_init__(self) -> None:
         _check(self, "grace", "a number of seconds, at least 0", valid=_finite(self.grace, 0))
@@ -55,6 +58,7 @@ class Settings:
         kept = self.retention is None or _finite(self.retention, 0)
         _check(self, "retention", "a number of seconds, at least 0, or None", valid=kept)
         _check(self, "high_water", "a whole number of at least 10", valid=_whole(self.high_water, 10))
+        _check(self, "metrics", "True or False", valid=isinstance(self.metrics, bool))
         keys = isinstance(self.secret_keys, Mapping) and all(map(_is_key, self.secret_keys.items()))
         if not keys:
             msg = "Settings(secret_keys=...) must map ASCII key ids to non-empty bytes"  # never shows a key
@@ -85,12 +89,26 @@ class Settings:
                 continue
             try:
                 values[setting.name] = _parse(setting.name, source[name])
-            except ValueError:
-                kind = "number" if setting.name in _SECONDS else "whole number"
+            except (KeyError, ValueError):
+                kind = (
+                    "yes or no"
+                    if setting.name == "metrics"
+                    else "number"
+                    if setting.name in _SECONDS
+                    else "whole number"
+                )
                 shown = "id=hex,id=hex" if setting.name == "secret_keys" else f"a {kind}, not {source[name]!r}"
                 msg = f"{name} must be {shown}"
                 raise ConfigurationError(msg) from None
         return cls(**values)
+
+
+def _form(name: str, text: str) -> str:
+    """What a variable must look like; a key is never shown."""
+    if name == "secret_keys":
+        return "id=hex,id=hex"
+    kind = "on or off" if name == "metrics" else "a number" if name in _SECONDS else "a whole number"
+    return f"{kind}, not {text!r}"
 
 
 def _parse(name: str, text: str) -> Any:
@@ -99,6 +117,8 @@ def _parse(name: str, text: str) -> Any:
         return {key: bytes.fromhex(value) for key, _, value in pairs}
     if name == "retention" and text == "none":
         return None
+    if name == "metrics":
+        return _SWITCH[text.lower()]
     return float(text) if name in _SECONDS else int(text)
 
 

@@ -28,6 +28,7 @@ from everact.actors.storage_seam import StorageSeam
 from everact.actors.ticket import Delivery
 from everact.actors.timer import Timer
 from everact.config import Settings
+from everact.meter import Meter
 from everact.storage.codec import TaskCodec
 from everact.storage.protocol import Storage, outcome_of
 from everact.supervision.dead_letters import DeadLetters
@@ -37,9 +38,10 @@ from everact.supervision.intensity import Intensity
 from everact.tasks import status as st
 from everact.tasks.cancellation import CancelReason
 from everact.tasks.errors import RestartsExhausted, SystemNotRunning
-from everact.tasks.events import ActorRestarted
+from everact.tasks.events import ActorRestarted, ChildFailed, Event
 from everact.tasks.failure import error_name, error_text
 from everact.tasks.registration import HandlerSpec
+from everact.version import __version__
 
 logger = logging.getLogger("everact")
 POLL_SECONDS = 0.005
@@ -108,9 +110,10 @@ class Engine:
             make_loop=self._event_loop,
             call_after=timer.call_after,
             on_dead_letter=self.dead_letters.add,
-            publish=stream.publish,
+            publish=self._publish,
         )
         self._build_cells()
+        self.meter = Meter(name, __version__, self) if settings.metrics else None
 
     # -- the way up ----------------------------------------------------------------------------------------
 
@@ -122,9 +125,12 @@ class Engine:
         adoption = self._liveness.adopt_at_start(self._runtime.now())
         node.journal.start_thread()
         self._liveness.begin(adoption)
+        if self.meter is not None:
+            self.meter.expose()
 
     def _tell_restart(self, path: str, error: BaseException) -> None:
         told = f"{error_name(error)}: {error_text(error)}"
+        self.node.decided("internal", "resume")
         self.node.stream.publish(ActorRestarted(self._runtime.now(), path, told))
         history = ROOT_INTENSITY.admit(self._runtime.monotonic(), self._restarts)
         if history is not None:
@@ -154,6 +160,17 @@ class Engine:
             return partial(PinnedExecutor, self._runtime, path)
         return lambda: self._elastic
 
+    @property
+    def unhandled(self) -> int:
+        """How many stored tasks have no handler here."""
+        return sum(self._liveness.unhandled.values())
+
+    def _publish(self, event: Event) -> None:
+        """What a supervisor of the user's actors has to tell."""
+        if isinstance(event, ChildFailed):
+            self.node.decided("user", event.decision)
+        self.node.stream.publish(event)
+
     def _event_loop(self) -> LoopExecutor:
         if self._loop is None:
             self._loop = LoopExecutor(self._runtime, f"{self._name}/loop")
@@ -175,6 +192,8 @@ class Engine:
         What has not stopped `grace` seconds later is left behind; its task is QUEUED again and the attempt
         does not count. Returns within timeout + grace + 5 s.
         """
+        if self.meter is not None:
+            self.meter.close()
         node = self.node
         deadline = self._runtime.monotonic() + timeout + self.settings.grace + LONGEST_JOIN
         for pool in node.pools:

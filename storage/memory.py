@@ -19,6 +19,7 @@ from everact.storage.protocol import (
     Outcome,
     Selection,
     Sweep,
+    Waiting,
 )
 from everact.storage.remarks import cancel_requested, key_taken_rows, recovered
 from everact.tasks import status as st
@@ -308,6 +309,14 @@ class MemoryStorage:
         rows = list(self._rows.values())
         return dict(Counter(st.QUEUED if r.status == st.SCHEDULED and r.due <= now else r.status for r in rows))
 
+    def waiting(self, now: int, skip: Collection[int]) -> list[Waiting]:
+        """Count what waits by type; see `Storage.waiting`."""
+        counted: dict[str, list[Record]] = {}
+        for record in list(self._rows.values()):
+            if record.status < st.RUNNING and record.seq not in skip:
+                counted.setdefault(record.type, []).append(record)
+        return [_waiting(name, now, records) for name, records in counted.items()]
+
     def history(self, id: bytes) -> list[HistoryRow]:
         """Read what out of the ordinary happened to a task, oldest first."""
         return sorted(self._history.get(id, ()), key=_at)
@@ -355,3 +364,8 @@ def _order(record: Record) -> tuple[int, int, int]:
 _seq = attrgetter("seq")
 _time = attrgetter("due", "seq")
 _at = attrgetter("at")
+
+
+def _waiting(name: str, now: int, records: list[Record]) -> Waiting:
+    ready = [record.due for record in records if record.due <= now or record.status == st.QUEUED]
+    return Waiting(name, len(ready), len(records) - len(ready), min(ready, default=None))

@@ -140,6 +140,22 @@ class Sweep(msgspec.Struct):
     oldest: int | None
 
 
+class Waiting(msgspec.Struct, frozen=True):
+    """How many tasks of one type wait.
+
+    Attributes:
+        type: Stored name.
+        ready: Those that are due, or QUEUED.
+        scheduled: Those that are due later.
+        oldest: When the one that is due longest was; None if none is ready.
+    """
+
+    type: str
+    ready: int
+    scheduled: int
+    oldest: int | None
+
+
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """Which rows to list, in order of `seq`; every condition that is not None must hold."""
 
@@ -240,6 +256,15 @@ class Storage(Protocol):
 
     def counts(self, now: int) -> dict[int, int]:
         """How many rows are in each status, those that are due by `now` as QUEUED; statuses may be missing."""
+        ...
+
+    def waiting(self, now: int, skip: Collection[int]) -> list[Waiting]:
+        """How many SCHEDULED and QUEUED rows there are of each type, whoever's they are; it looks at all of them.
+
+        Args:
+            now: Due by then is ready.
+            skip: `seq` of rows not to be counted.
+        """
         ...
 
     def history(self, id: bytes) -> list[HistoryRow]:

@@ -15,7 +15,7 @@ from everact.storage.ballast import Ballast, is_full
 from everact.storage.batch_writer import BatchWriter, transaction
 from everact.storage.connections import COMMIT_BUSY_SECONDS, Connections, closed, connect, create_private, failure
 from everact.storage.node_lock import NodeLock
-from everact.storage.protocol import Adoption, Batch, Committed, Selection, Sweep
+from everact.storage.protocol import Adoption, Batch, Committed, Selection, Sweep, Waiting
 from everact.storage.reset_race import advice
 from everact.storage.rows import RECORD, as_record, fetch
 from everact.tasks.errors import StorageError, StorageUnavailable
@@ -245,6 +245,11 @@ class SqliteStorage:
         shown = "iif(status = 0 AND due <= ?, 1, status)"
         rows = self._fetch("shown, n", f"(SELECT {shown} AS shown, count(*) AS n FROM task GROUP BY shown)", (now,))
         return {int(status): int(number) for status, number in rows}
+
+    def waiting(self, now: int, skip: Collection[int]) -> list[Waiting]:
+        """Count what waits, on the index of what waits; see `Storage.waiting`."""
+        with self._opened().reader() as connection:
+            return sqlite_backlog.waiting(connection, now, skip)
 
     def history(self, id: bytes) -> list[HistoryRow]:
         """Read what out of the ordinary happened to a task, oldest first."""

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
+from everact.storage.protocol import Waiting
 from everact.storage.rows import RECORD, as_record, fetch
 from everact.tasks.record import Record
 
@@ -140,3 +141,17 @@ def _rows(connection: sqlite3.Connection, keys: list[Key]) -> list[Record]:
     found = fetch(connection, RECORD, "task WHERE seq IN (SELECT value FROM json_each(?))", (json.dumps(seqs),))
     by_seq = {record.seq: record for record in map(as_record, found)}
     return [by_seq[seq] for seq in seqs]
+
+
+_WAITING = """
+(SELECT type, sum(due <= ?1 OR status = 1) AS ready, sum(due > ?1 AND status = 0) AS later,
+        min(iif(due <= ?1 OR status = 1, due, NULL)) AS oldest
+ FROM task INDEXED BY task_waiting
+ WHERE status < 2 AND seq NOT IN (SELECT value FROM json_each(?2)) GROUP BY type)
+"""
+
+
+def waiting(connection: sqlite3.Connection, now: int, skip: Collection[int]) -> list[Waiting]:
+    """Count what waits by type; see `Storage.waiting`."""
+    rows = fetch(connection, "type, ready, later, oldest", _WAITING, (now, json.dumps(sorted(skip))))
+    return [Waiting(*row) for row in rows]

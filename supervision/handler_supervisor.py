@@ -95,6 +95,7 @@ class HandlerSupervisor(PooledActor):
             delay,
             exc_info=message.error,
         )
+        self._node.decided("handler", decision)
         self._node.stream.publish(CellFailedEvent(self.runtime.now(), self._pool.spec.name, error, decision))
         if not restart:
             self._suspend(error, delay)

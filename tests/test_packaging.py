@@ -68,11 +68,11 @@ def test_the_wheel_installs_nothing_top_level_besides_everact(wheel_contents: li
 
 
 @pytest.mark.slow
-def test_the_wheel_has_every_module_type_marker_and_schema(wheel_contents: list[str]) -> None:
+def test_the_wheel_has_every_module_type_marker_schema_and_asset(wheel_contents: list[str]) -> None:
     files = {
         "/".join([*package.split("."), *file.relative_to(folder).parts])
         for package, folder in package_folders().items()
-        for pattern in ("*.py", "py.typed", "schema/*.sql")
+        for pattern in ("*.py", "py.typed", "schema/*.sql", "assets/*")
         for file in folder.rglob(pattern)
     }
     assert "everact/py.typed" in files

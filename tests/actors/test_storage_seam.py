@@ -52,6 +52,7 @@ def test_a_system_calls_its_storage_through_the_runtime() -> None:
         system.history(done.id)
         system.tasks()
         system.counts()
+        system._engine.meter.snapshot()
         system._engine.node.journal.router.look_in_storage(runtime.now(), [__name__ + ".work"])
         system.dispatch(work.task(3)).wait(10)
     assert set(runtime.heard) == METHODS - RARE

@@ -1,0 +1,89 @@
+"""What a commit has made true: counted for the metrics, and told to subscribers while there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from everact.actors.commit import PlannedCancel
+from everact.actors.event_stream import EventStream
+from everact.actors.messages import FinishDelivery
+from everact.actors.outcome_events import cancel_event, finish_events, key_events, store_events
+from everact.actors.pool import Pool
+from everact.actors.runtime import Runtime
+from everact.actors.ticket import Ticket
+from everact.metrics.tally import Series, Tally
+from everact.storage.protocol import Batch, Committed
+from everact.tasks import status as st
+
+
+class Facts:
+    """Where the journal says what it has committed. Called in its turn, so that counting needs no lock.
+
+    Attributes:
+        tally: Where it is counted; None if metrics are off.
+        series: Its part for each stored name.
+    """
+
+    def __init__(self, runtime: Runtime, stream: EventStream) -> None:
+        self._runtime = runtime
+        self._stream = stream
+        self.tally: Tally | None = None
+        self.series: dict[str, Series] = {}
+
+    def meter(self, tally: Tally, pools: Sequence[Pool]) -> None:
+        """Count from now on."""
+        self.tally = tally
+        for pool in pools:
+            pool.series = tally.series_of(pool.spec.name, pool.spec.queue)
+            self.series.update(dict.fromkeys(pool.names, pool.series))
+
+    def committed(self, began: float, batch: Batch) -> None:
+        """One transaction, which began at a monotonic time."""
+        if self.tally is not None:
+            self.tally.commit_seconds.observe(int((self._runtime.monotonic() - began) * 1_000_000))
+            self.tally.commit_writes.observe(len(batch.outcomes) + len(batch.inserts) + len(batch.cancels))
+
+    def stored(self, tickets: Sequence[Ticket]) -> None:
+        """New tasks."""
+        if self.tally is not None:
+            self._count(tickets)
+        if self._stream.active:
+            self._stream.publish_many(store_events(tickets))
+
+    def ended(self, finish: FinishDelivery, now: int) -> None:
+        """The end of a delivery. Called before the ticket's record is brought up to date."""
+        series = finish.ticket.pool.series
+        if series is None:
+            return
+        outcome = finish.outcome
+        status = outcome.status
+        if status != st.QUEUED:
+            series.ended[status] += 1
+        if outcome.attempt > outcome.expected and outcome.started is not None:
+            series.attempt(finish.ticket.record.due, outcome.started, outcome.finished or now)
+
+    def followed(self, finish: FinishDelivery, follow_ups: Sequence[Ticket], committed: Committed) -> None:
+        """What followed from the end of a delivery; some of what it asked for may have met a taken key."""
+        if follow_ups and self.tally is not None:
+            self._count(follow_ups)
+        if self._stream.active:
+            now = self._runtime.now()
+            left_out = [ticket for ticket in finish.follow_ups if ticket not in follow_ups]
+            self._stream.publish_many(finish_events(finish, follow_ups, now))
+            self._stream.publish_many(key_events(finish, left_out, committed, now))
+
+    def cancelled(self, plan: PlannedCancel) -> None:
+        """A task that had not started."""
+        if self.tally is not None:
+            series = self.series.get(plan.type) or self.tally.others
+            series.ended[st.CANCELLED] += 1
+        if self._stream.active:
+            self._stream.publish(cancel_event(plan, self._runtime.now()))
+
+    def _count(self, tickets: Sequence[Ticket]) -> None:
+        for ticket in tickets:
+            series = ticket.pool.series
+            if series is None and self.tally is not None:
+                series = self.tally.others  # of a type that has no handler here
+            if series is not None:
+                series.dispatched += 1
