@@ -11,7 +11,7 @@ from everact.actors.outcome_events import cancel_event, finish_events, key_event
 from everact.actors.pool import Pool
 from everact.actors.runtime import Runtime
 from everact.actors.ticket import Ticket
-from everact.metrics.tally import Series, Tally
+from everact.metrics.tally import BULK, Series, Tally
 from everact.storage.protocol import Batch, Committed
 from everact.tasks import status as st
 
@@ -40,8 +40,9 @@ class Facts:
     def committed(self, began: float, batch: Batch) -> None:
         """One transaction, which began at a monotonic time."""
         if self.tally is not None:
-            self.tally.commit_seconds.observe(int((self._runtime.monotonic() - began) * 1_000_000))
-            self.tally.commit_writes.observe(len(batch.outcomes) + len(batch.inserts) + len(batch.cancels))
+            seconds = self._runtime.monotonic() - began
+            self.tally.commit_seconds.observe([int(seconds * 1_000_000)])
+            self.tally.commit_writes.observe([len(batch.outcomes) + len(batch.inserts) + len(batch.cancels)])
 
     def stored(self, tickets: Sequence[Ticket]) -> None:
         """New tasks."""
@@ -52,15 +53,19 @@ class Facts:
 
     def ended(self, finish: FinishDelivery, now: int) -> None:
         """The end of a delivery. Called before the ticket's record is brought up to date."""
-        series = finish.ticket.pool.series
+        ticket = finish.ticket
+        series = ticket.pool.series
         if series is None:
             return
         outcome = finish.outcome
-        status = outcome.status
-        if status != st.QUEUED:
-            series.ended[status] += 1
-        if outcome.attempt > outcome.expected and outcome.started is not None:
-            series.attempt(finish.ticket.record.due, outcome.started, outcome.finished or now)
+        series.ended[outcome.status] += 1
+        started = outcome.started
+        if started is None or outcome.attempt == outcome.expected:
+            return  # `handle` was not called, or the attempt does not count
+        series.waits.append(started - ticket.record.due)
+        series.runs.append((outcome.finished or now) - started)
+        if len(series.runs) >= BULK:
+            series.sort_in()
 
     def followed(self, finish: FinishDelivery, follow_ups: Sequence[Ticket], committed: Committed) -> None:
         """What followed from the end of a delivery; some of what it asked for may have met a taken key."""

@@ -37,10 +37,9 @@ class Meter:
     def __init__(self, name: str, version: str, engine: Engine) -> None:
         self.name = name
         self.version = version
-        self.tally = Tally()
         self._engine = engine
         self._runtime = engine.node.runtime
-        self._lock = self._runtime.lock()
+        self.tally = Tally(self._runtime.lock())
         self._waiting: list[Waiting] = []
         self._stale_at = 0.0
         self._may_read = [None]
@@ -60,8 +59,7 @@ class Meter:
     def decided(self, actor: str, decision: str) -> None:
         """Count what supervision has decided. Called from any thread."""
         directive = "restart" if decision.startswith("restart") else decision.replace(" ", "_")
-        with self._lock:
-            self.tally.decided(actor, directive)
+        self.tally.decided(actor, directive)
 
     def healthy(self) -> bool:
         """See `Source.healthy`."""

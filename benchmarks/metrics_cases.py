@@ -1,0 +1,92 @@
+"""What counting costs, and what a scrape costs."""
+
+from __future__ import annotations
+
+import pathlib
+import statistics
+import tempfile
+import threading
+import time
+
+from prometheus_client import generate_latest
+
+from everact import ActorSystem, Settings, task
+from everact.metrics import REGISTRY
+from everact.metrics.tally import Tally
+
+PAIRS = 20
+TYPES = 200
+WAIT = 120.0
+
+
+@task
+def noop(a: int, b: int) -> None:
+    """Do nothing."""
+
+
+def cost(storage: str, count: int) -> dict[str, float]:
+    """Tasks per second with metrics on over off: pairs in one process, and the order changes from pair to pair."""
+    ratios: list[float] = []
+    for number in range(PAIRS):
+        order = (True, False) if number % 2 else (False, True)
+        rates = {on: rate(storage, count, on=on) for on in order}
+        ratios.append(rates[True] / rates[False])
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    return {"median on/off": middle, "lower quartile": low, "upper quartile": high, "pairs": PAIRS}
+
+
+def rate(storage: str, count: int, *, on: bool) -> float:
+    """Tasks per second of processor time, which a busy neighbour disturbs less than the clock."""
+    with tempfile.TemporaryDirectory() as folder:
+        url = "memory://" if storage == "memory" else f"sqlite:///{pathlib.Path(folder) / 'bench.db'}"
+        with ActorSystem(handlers=[noop], storage=url, settings=Settings(metrics=on)) as system:
+            began = time.process_time()
+            for _ in range(count // 1000):
+                system.dispatch_many([noop.task(1, 2)] * 1000)
+            system.wait_idle(WAIT)
+            return count / (time.process_time() - began)
+
+
+def handler(number: int) -> object:
+    """One of many task types."""
+
+    def run(a: int) -> None:
+        """Do nothing."""
+
+    run.__name__ = run.__qualname__ = f"task_{number}"
+    return task(run)
+
+
+def scrape(count: int) -> dict[str, float]:
+    """One scrape of a system with 200 task types that is at work."""
+    handlers = [handler(number) for number in range(TYPES)]
+    with ActorSystem(handlers=handlers, settings=Settings()) as system:
+        system.dispatch_many([each.task(1) for each in handlers] * max(count // TYPES, 1))  # type: ignore[attr-defined]
+        seconds = []
+        for _ in range(5):
+            began = time.perf_counter()
+            page = generate_latest(REGISTRY)
+            seconds.append(time.perf_counter() - began)
+        system.wait_idle(WAIT)
+        return {"ms": statistics.median(seconds) * 1000, "kB": len(page) / 1000}
+
+
+def hostile(count: int) -> dict[str, float]:
+    """Many task and queue names that nobody would choose: how many series they make."""
+    tally = Tally(threading.Lock())
+    began = time.perf_counter()
+    for number in range(count * 5):
+        tally.series_of(f'evil\n"{number}\\', f"queue {number}")
+    return {
+        "names": count * 5,
+        "series": len(tally.series),
+        "us per name": (time.perf_counter() - began) / (count * 5) * 1e6,
+    }
+
+
+CASES = {
+    "memory, metrics on/off": lambda n: cost("memory", n),
+    "sqlite, metrics on/off": lambda n: cost("sqlite", n),
+    "scrape, 200 task types": scrape,
+    "hostile names": hostile,
+}
