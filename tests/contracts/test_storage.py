@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from everact.storage.memory import MemoryStorage
-from everact.storage.protocol import Batch, CancelRequest, Claim, Outcome, Selection, Storage
+from everact.storage.protocol import Batch, CancelRequest, Claim, Outcome, Selection, Storage, Waiting
 from everact.storage.sqlite import SqliteStorage
 from everact.tasks.errors import StorageError, StorageUnavailable
 from everact.tasks.record import HistoryRow, Record, TaskError
@@ -521,6 +521,32 @@ def test_counts_are_by_status(listed: Storage) -> None:
 def test_what_is_due_counts_as_queued(listed: Storage) -> None:
     counted = listed.counts(NOW)
     assert {status: n for status, n in counted.items() if n} == {QUEUED: 3, COMPLETED: 1, FAILED: 1}
+
+
+def test_what_waits_is_counted_by_type(listed: Storage) -> None:
+    counted = {each.type: (each.ready, each.scheduled, each.oldest) for each in listed.waiting(NOW - 1, ())}
+    everything = {each.type: each.ready + each.scheduled for each in listed.waiting(NOW, ())}
+    assert sum(ready for ready, _, _ in counted.values()) == 2
+    assert sum(later for _, later, _ in counted.values()) == 1
+    assert sum(everything.values()) == 3
+
+
+def test_what_waits_names_the_oldest_that_is_ready(storage: Storage) -> None:
+    insert(storage, record(1, due=NOW - 5), record(2, due=NOW - 9), record(3, due=NOW + 5, status=SCHEDULED))
+    assert storage.waiting(NOW, ()) == [Waiting(TYPE, 2, 1, NOW - 9)]
+    assert storage.waiting(NOW, (2,)) == [Waiting(TYPE, 1, 1, NOW - 5)]
+    assert storage.waiting(NOW, (1, 2)) == [Waiting(TYPE, 0, 1, None)]
+
+
+def test_what_is_queued_is_ready_though_the_clock_was_set_back(storage: Storage) -> None:
+    insert(storage, record(1, due=NOW))
+    assert storage.waiting(NOW - 9, ()) == [Waiting(TYPE, 1, 0, NOW)]
+
+
+def test_what_runs_or_has_ended_does_not_wait(storage: Storage) -> None:
+    insert(storage, record(1), record(2))
+    storage.commit(Batch(NOW, outcomes=[outcome(1)], claims=[Claim(2, ME, 0)]))
+    assert storage.waiting(NOW, ()) == []
 
 
 def test_an_empty_storage_counts_nothing(storage: Storage) -> None:
