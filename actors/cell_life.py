@@ -21,6 +21,7 @@ from everact.actors.lifecycle import (
     Down,
     Failed,
     Report,
+    Request,
     Start,
     Started,
     StartFailed,
@@ -150,6 +151,8 @@ class CellLife:
             await self.end(fence, final=order.final, then=partial(self._report, Down))
         elif self.instance is not None:
             await self.instance._on_order(order, fence)
+        elif isinstance(order, Request):
+            order.refuse(self._self)
 
     def _report(self, kind: type[Report], *details: Any) -> None:
         if self.parent is not None:

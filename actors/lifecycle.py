@@ -60,6 +60,16 @@ class TakeDown:
     final: bool
 
 
+class Request:
+    """An order that somebody waits for an answer to."""
+
+    __slots__ = ()
+
+    def refuse(self, cell: Cell) -> None:
+        """Answer that the cell has no instance that could see to it."""
+        raise NotImplementedError
+
+
 # -- reports -----------------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from everact.actors.actor import Actor
 from everact.actors.cell import Cell
 from everact.actors.future import Future
-from everact.actors.lifecycle import Carry, Ended, Failed, Gone, Report, TakeDown
+from everact.actors.lifecycle import Carry, Ended, Failed, Gone, Report, Request, TakeDown
 from everact.supervision.child_spec import ChildSpec, Directive
 from everact.supervision.intensity import Intensity
 from everact.supervision.round import Child, Round
@@ -27,11 +27,16 @@ logger = logging.getLogger("everact.supervision")
 
 
 @dataclass(frozen=True, slots=True)
-class AddChild:
+class AddChild(Request):
     """Start one more child, and answer with its reference."""
 
     spec: ChildSpec
     reply: Future[Any]
+
+    def refuse(self, cell: Cell) -> None:
+        """Answer that this supervisor starts no child now."""
+        name = self.spec.name or _stem(self.spec)
+        self.reply.fail(ActorStartFailed(f"{cell.path}/{name}", f"its supervisor is {cell.state.value}"))
 
 
 class Supervisor(RoundPlayer):
@@ -76,6 +81,7 @@ class Supervisor(RoundPlayer):
         self._by_cell: dict[Cell, Child] = {}
         self._numbers = itertools.count(1)
         self._ready: Callable[..., object] | None = None
+        self._closing = False
 
     # -- up and down ---------------------------------------------------------------------------------------
 
@@ -104,6 +110,7 @@ class Supervisor(RoundPlayer):
             return
         del self._children[child.name], self._by_cell[child.cell], self._cell.children[child.name]
         playing, child.playing = child.playing, None
+        child.let_down(f"{self._cell.path} has let it go")
         if playing is not None:
             playing.drop(child)
             self._go_on(playing)
@@ -113,6 +120,7 @@ class Supervisor(RoundPlayer):
         self._stop_all(lambda: self._cell.tell_order(_Unwound()))
 
     def _stop_all(self, done: Callable[[], object]) -> None:
+        self._closing = True
         for playing in list(self._rounds):
             self._call_off(playing)
         self._play(Round(stopping=deque(reversed(self._children.values())), done=done))
@@ -235,6 +243,9 @@ class Supervisor(RoundPlayer):
             self._restart(child, error)
 
     def _add(self, order: AddChild) -> None:
+        if self._closing:
+            order.refuse(self._cell)
+            return
         name = order.spec.name or self._unused_name(order.spec)
         if name in self._children:
             msg = f"{self._cell.path} has a child {name!r} already; give this one another name"
