@@ -45,7 +45,7 @@ class Cell(CellLife):
         state, instance: Where it is in its life, and the user's object.
         generation: How many instances there have been.
         left_behind: Threads left behind that have not come back.
-        cause: What it failed with last, if it has.
+        cause: What it failed with, until it runs again.
         stopped: Set when it has ended for good.
         children: The cells below it, by name, if it is a supervisor's. They are kept while that is restarted.
         waits_for: The reply that its code waits for at this moment.

@@ -146,7 +146,7 @@ class CellLife:
             await self._begin(fence)
         elif kind is Carry:
             if self.state is CellState.SUSPENDED and order.generation == self.generation:
-                self.state = CellState.RUNNING
+                self.state, self.cause = CellState.RUNNING, None
         elif kind is TakeDown:
             await self.end(fence, final=order.final, then=partial(self._report, Down))
         elif self.instance is not None:
@@ -218,6 +218,7 @@ class CellLife:
         if error is not None:
             self._start_failed(fence, error)
         elif self.state is CellState.STARTING and self._move(fence, CellState.RUNNING):
+            self.cause = None
             self._report(Started)
 
     def _start_failed(self, fence: int, error: BaseException) -> None:
