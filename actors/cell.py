@@ -232,6 +232,12 @@ class Cell(CellLife):
         if watch is not None:
             other._watchers.pop(watch, None)
 
+    def close(self) -> None:
+        """See `CellLife.close`. It watches nobody any more: those it watched may live on, and must not keep it."""
+        super().close()
+        for other in list(self._watched):
+            self.unwatch(other)
+
     def _tell_watchers(self) -> None:
         while self._watchers:
             try:

@@ -68,3 +68,14 @@ def test_the_failure_that_ended_it_is_the_cause(
     error = OSError("the end")
     watched.tell(error)
     assert told.get(timeout=WAIT) == Terminated(watched, error)
+
+
+def test_a_watcher_that_has_ended_is_not_kept_by_those_it_watched(system: ActorSystem) -> None:
+    fragile = system.spawn(Fragile)
+    watchers = [system.spawn(lambda: Watcher(queue.SimpleQueue())) for _ in range(4)]
+    for watcher in watchers:
+        watcher.ask(fragile)
+    assert len(fragile._cell._watchers) == 4
+    for watcher in watchers[1:]:
+        watcher.stop()
+    assert list(fragile._cell._watchers.values()) == [watchers[0]._cell]
