@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from everact.actors.actor import Actor
 from everact.actors.cell import Cell
 from everact.actors.future import Future
-from everact.actors.lifecycle import Carry, Ended, Failed, Gone, Report, Request, TakeDown
+from everact.actors.lifecycle import Carry, CellState, Ended, Failed, Gone, Report, Request, TakeDown
 from everact.supervision.child_spec import ChildSpec, Directive
 from everact.supervision.intensity import Intensity
 from everact.supervision.round import Child, Round
@@ -95,9 +95,11 @@ class Supervisor(RoundPlayer):
         self._play(Round(starting=deque(self._children.values())))
 
     def _enter(self, name: str, spec: ChildSpec, cell: Cell | None = None) -> Child:
-        if cell is None:
-            factory = spec.factory
-            assert factory is not None  # noqa: S101 - _named has seen to it
+        factory = spec.factory
+        assert factory is not None  # noqa: S101 - _named has seen to it
+        if cell is not None and cell.state is not CellState.STOPPED:
+            cell.factory = factory  # what the supervisor before this one has made of its specs is not to come back
+        else:
             known = factory if isinstance(factory, type) and issubclass(factory, Actor) else None
             path = f"{self._cell.path}/{name}"
             cell = Cell(self._cell.environment, factory, path=path, parent=self._cell, actor_class=known)
