@@ -232,12 +232,13 @@ class CellLife:
 
     # -- the failure -----------------------------------------------------------------------------------------
 
-    async def fail(self, error: BaseException, fence: int) -> None:
+    async def fail(self, error: BaseException, fence: int, report: type[Failed] = Failed) -> None:
         """The instance has failed: wait for the supervisor's decision; without one, end."""
         self.cause = error
         if self.parent is not None:
-            if self._move(fence, CellState.SUSPENDED):
-                self._report(Failed, error)
+            # One that is ending already has nobody left to decide about.
+            if self.state is CellState.RUNNING and self._move(fence, CellState.SUSPENDED):
+                self._report(report, error)
             return
         logger.error("Unhandled exception in %s:", self.path, exc_info=error)
         await self.end(fence, final=True, failed=True)

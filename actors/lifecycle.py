@@ -101,6 +101,11 @@ class Failed(Report):
 
 
 @dataclass(frozen=True, slots=True)
+class GaveUp(Failed):
+    """It is a supervisor that has stopped its children and failed; as it is, it cannot go on."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ended(Report):
     """It has stopped itself; it is down."""
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from everact.actors.actor import Actor
 from everact.actors.cell import Cell
 from everact.actors.future import Future
-from everact.actors.lifecycle import Carry, CellState, Ended, Failed, Gone, Report, Request, TakeDown
+from everact.actors.lifecycle import Carry, CellState, Ended, Failed, GaveUp, Gone, Report, Request, TakeDown
 from everact.supervision.child_spec import ChildSpec, Directive
 from everact.supervision.intensity import Intensity
 from everact.supervision.round import Child, Round
@@ -144,7 +144,7 @@ class Supervisor(RoundPlayer):
         elif isinstance(order, _Unwound):
             await self._unwound()
         elif isinstance(order, _GaveUp):
-            await self._cell.fail(order.error, fence)
+            await self._cell.fail(order.error, fence, GaveUp)
 
     def _hear(self, report: Report) -> None:
         child = self._by_cell.get(report.cell)
@@ -153,7 +153,8 @@ class Supervisor(RoundPlayer):
         if isinstance(report, Failed | Ended):
             # One that is about to be stopped anyhow, in a round, is started again or let go by that round.
             if child.playing is None or child not in child.playing.stopping:
-                self._decide(child, report.error if isinstance(report, Failed) else None)
+                error = report.error if isinstance(report, Failed) else None
+                self._decide(child, error, can_resume=not isinstance(report, GaveUp))
         elif isinstance(report, Gone):
             self._remove(child)
         else:
@@ -161,8 +162,8 @@ class Supervisor(RoundPlayer):
 
     # -- decisions -----------------------------------------------------------------------------------------
 
-    def _decide(self, child: Child, error: BaseException | None) -> None:
-        directive = child.spec.judge(error)
+    def _decide(self, child: Child, error: BaseException | None, *, can_resume: bool) -> None:
+        directive = child.spec.judge(error, can_resume=can_resume)
         if directive is Directive.RESTART:
             self._restart(child, error)
         elif directive is Directive.ESCALATE and error is not None:

@@ -44,7 +44,7 @@ class Numbered(Actor):
 ESCALATE: dict[type[BaseException], Directive] = {ValueError: Directive.ESCALATE}
 
 
-def child_of(boss: ActorRef[Supervisor]) -> ActorRef[Any]:
+def child_of(boss: ActorRef[Any]) -> ActorRef[Any]:
     return boss._cell.children["child"].ref
 
 
@@ -78,3 +78,27 @@ def test_a_child_that_was_gone_when_its_supervisor_came_back_is_made_anew(system
     until(lambda: boss._cell.state.value == "running")
     assert not child.is_alive()
     assert child_of(boss).ask("number") == 1
+
+
+def test_a_supervisor_that_has_given_up_cannot_be_resumed_and_is_restarted(system: ActorSystem) -> None:
+    spec = ChildSpec(backoff=AT_ONCE, on={ValueError: Directive.RESUME})
+    child_spec = ChildSpec(lambda: Numbered(1), name="child", on=ESCALATE)
+    boss = system.spawn(lambda: Supervisor([child_spec]), spec=spec)
+    with pytest.raises(ValueError, match="x"):
+        child_of(boss).ask(ValueError("x"))
+    assert child_of(boss).ask("number") == 1
+    assert boss._cell.generation == 2
+
+
+def test_a_supervisor_whose_own_message_failed_is_resumed_with_its_children_as_they_are(system: ActorSystem) -> None:
+    class Boss(Supervisor):
+        children = (ChildSpec(lambda: Numbered(1), name="child"),)
+
+        def on_receive(self, message: Exception) -> None:
+            raise message
+
+    boss = system.spawn(Boss, spec=ChildSpec(on={ValueError: Directive.RESUME}))
+    with pytest.raises(ValueError, match="x"):
+        boss.ask(ValueError("x"))
+    assert child_of(boss).ask("number") == 1
+    assert (boss._cell.generation, child_of(boss)._cell.generation) == (1, 1)
