@@ -155,6 +155,8 @@ class Cell(CellLife):
         turnstile.append(None)
         if self._has_work:
             self.wake()
+        elif self.feed is not None and not self.feed.empty():
+            self.feed.wake()  # this one was woken for it, and cannot take it
 
     async def _step(self, fence: int) -> bool:
         """Obey one order, else handle one message; False if there was neither."""
