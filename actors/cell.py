@@ -45,7 +45,7 @@ class Cell(CellLife):
         state, instance: Where it is in its life, and the user's object.
         generation: How many instances there have been.
         left_behind: Threads left behind that have not come back.
-        cause: What it failed with last, if it has.
+        cause: What it failed with, until it runs again.
         stopped: Set when it has ended for good.
         children: The cells below it, by name, if it is a supervisor's. They are kept while that is restarted.
         waits_for: The reply that its code waits for at this moment.
@@ -155,6 +155,8 @@ class Cell(CellLife):
         turnstile.append(None)
         if self._has_work:
             self.wake()
+        elif self.feed is not None and not self.feed.empty():
+            self.feed.wake()  # this one was woken for it, and cannot take it
 
     async def _step(self, fence: int) -> bool:
         """Obey one order, else handle one message; False if there was neither."""
@@ -231,6 +233,12 @@ class Cell(CellLife):
         watch = self._watched.pop(other, None)
         if watch is not None:
             other._watchers.pop(watch, None)
+
+    def close(self) -> None:
+        """See `CellLife.close`. It watches nobody any more: those it watched may live on, and must not keep it."""
+        super().close()
+        for other in list(self._watched):
+            self.unwatch(other)
 
     def _tell_watchers(self) -> None:
         while self._watchers:

@@ -21,6 +21,7 @@ from everact.actors.lifecycle import (
     Down,
     Failed,
     Report,
+    Request,
     Start,
     Started,
     StartFailed,
@@ -145,11 +146,13 @@ class CellLife:
             await self._begin(fence)
         elif kind is Carry:
             if self.state is CellState.SUSPENDED and order.generation == self.generation:
-                self.state = CellState.RUNNING
+                self.state, self.cause = CellState.RUNNING, None
         elif kind is TakeDown:
             await self.end(fence, final=order.final, then=partial(self._report, Down))
         elif self.instance is not None:
             await self.instance._on_order(order, fence)
+        elif isinstance(order, Request):
+            order.refuse(self._self)
 
     def _report(self, kind: type[Report], *details: Any) -> None:
         if self.parent is not None:
@@ -215,6 +218,7 @@ class CellLife:
         if error is not None:
             self._start_failed(fence, error)
         elif self.state is CellState.STARTING and self._move(fence, CellState.RUNNING):
+            self.cause = None
             self._report(Started)
 
     def _start_failed(self, fence: int, error: BaseException) -> None:
@@ -228,12 +232,13 @@ class CellLife:
 
     # -- the failure -----------------------------------------------------------------------------------------
 
-    async def fail(self, error: BaseException, fence: int) -> None:
+    async def fail(self, error: BaseException, fence: int, report: type[Failed] = Failed) -> None:
         """The instance has failed: wait for the supervisor's decision; without one, end."""
         self.cause = error
         if self.parent is not None:
-            if self._move(fence, CellState.SUSPENDED):
-                self._report(Failed, error)
+            # One that is ending already has nobody left to decide about.
+            if self.state is CellState.RUNNING and self._move(fence, CellState.SUSPENDED):
+                self._report(report, error)
             return
         logger.error("Unhandled exception in %s:", self.path, exc_info=error)
         await self.end(fence, final=True, failed=True)

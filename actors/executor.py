@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import Any, Protocol
 
 from everact.actors.runtime import Empty, Runtime, Thread
@@ -146,12 +147,13 @@ class LoopExecutor:
 
     def submit(self, turn: Turn) -> None:
         """See `Executor.submit`."""
-        self.call(lambda: self._start(turn))
+        # In a context of its own: that of whoever wakes a cell says what that one does, not what the cell does.
+        self.call(lambda: self._start(turn), Context())
 
-    def call(self, fn: Callable[[], object]) -> None:
-        """Call `fn` on the loop's thread, soon."""
+    def call(self, fn: Callable[[], object], context: Context | None = None) -> None:
+        """Call `fn` on the loop's thread, soon; by default in a copy of the caller's context."""
         try:
-            self.loop.call_soon_threadsafe(fn)
+            self.loop.call_soon_threadsafe(fn, context=context)
         except RuntimeError:
             logger.debug("the event loop is closed; what was sent to it stays undone")
 

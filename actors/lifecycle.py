@@ -60,6 +60,16 @@ class TakeDown:
     final: bool
 
 
+class Request:
+    """An order that somebody waits for an answer to."""
+
+    __slots__ = ()
+
+    def refuse(self, cell: Cell) -> None:
+        """Answer that the cell has no instance that could see to it."""
+        raise NotImplementedError
+
+
 # -- reports -----------------------------------------------------------------------------------------------
 
 
@@ -88,6 +98,11 @@ class Failed(Report):
     """A message made it fail; it is suspended."""
 
     error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class GaveUp(Failed):
+    """It is a supervisor that has stopped its children and failed; as it is, it cannot go on."""
 
 
 @dataclass(frozen=True, slots=True)

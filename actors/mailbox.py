@@ -74,6 +74,10 @@ class Mailbox:
         else:
             self._owner.wake()
 
+    def wake(self) -> bool:
+        """Have somebody look into it; says whether there is one who does."""
+        return self._owner.wake()
+
     def take(self) -> Envelope | None:
         """Take out the oldest message; None if there is none."""
         try:

@@ -102,6 +102,7 @@ class Engine:
         self._loop: LoopExecutor | None = None
         self._restarts: tuple[float, ...] = ()
         self._spawning = runtime.lock()
+        self._actors_stop = False
         self.guardian: Guardian | None = None
         self.dead_letters = DeadLetters(stream.publish)
         self.environment = Environment(
@@ -179,6 +180,8 @@ class Engine:
     def guardian_of_users(self) -> Guardian:
         """The top of the tree of spawned actors, made for the first of them."""
         with self._spawning:
+            if self._actors_stop:
+                raise SystemNotRunning(self._name, "stopping")
             if self.guardian is None:
                 system = self.node.dispatcher.system
                 self.guardian = Guardian(self.environment, f"{self._name}/user", system._escalated)
@@ -217,6 +220,8 @@ class Engine:
 
     def _stop_actors(self, timeout: float, deadline: float) -> None:
         """Handlers may use the user's actors, so these stop after them; they may dispatch, so before the journal."""
+        with self._spawning:
+            self._actors_stop = True
         if self.guardian is not None:
             in_order = min(self._left(deadline) - ACTOR_RESERVE, max(timeout, self.settings.grace))
             self.guardian.stop(max(in_order, 0.0))

@@ -13,7 +13,7 @@ from everact.actors.ref import ActorRef
 from everact.engine import Engine
 from everact.supervision.child_spec import ChildSpec
 from everact.supervision.supervisor import Supervisor
-from everact.tasks.errors import ActorDead, ConfigurationError
+from everact.tasks.errors import ActorDead, ActorStartFailed, ConfigurationError, SystemNotRunning
 from everact.tasks.events import DeadLetter
 
 A = TypeVar("A", bound=Actor)
@@ -24,6 +24,7 @@ class Spawning:
 
     name: str
     state: str
+    stop_cause: BaseException | None
 
     def _running(self) -> Engine:
         raise NotImplementedError  # ActorSystem has it; this class is one part of that
@@ -60,7 +61,7 @@ class Spawning:
         if name is not None:
             spec = replace(spec, name=name)
         if under is None:
-            return engine.guardian_of_users().spawn(spec)  # type: ignore[no-any-return]
+            return self._spawn_at_the_top(engine, spec)
         if not issubclass(under.actor_class, Supervisor):
             msg = f"under={under!r} is no Supervisor; only these have children"
             raise ConfigurationError(msg)
@@ -68,6 +69,14 @@ class Spawning:
             msg = f"{under} has stopped; nothing can be spawned below it"
             raise ActorDead(msg)
         return engine.guardian_of_users().spawn(spec, under._cell)  # type: ignore[no-any-return]
+
+    def _spawn_at_the_top(self, engine: Engine, spec: ChildSpec) -> ActorRef[Any]:
+        try:
+            return engine.guardian_of_users().spawn(spec)  # type: ignore[no-any-return]
+        except ActorStartFailed as error:
+            if error.__cause__ is None and self.state != "running":  # it is not the actor that stood in the way
+                raise SystemNotRunning(self.name, self.state, self.stop_cause) from error
+            raise
 
     def actors(self) -> ActorInfo:
         """All actors as a tree; `print` shows it.

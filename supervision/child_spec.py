@@ -27,7 +27,8 @@ class Directive(enum.Enum):
     """A supervisor's answer to a failure; the words are Akka's."""
 
     RESUME = "resume"
-    """The same instance goes on with the next message; nothing is counted."""
+    """The same instance goes on with the next message; nothing is counted. A supervisor that has given up has stopped
+    its children and cannot go on: for it this is RESTART."""
     RESTART = "restart"
     """A fresh instance takes its place, if the restart type allows it; address and mailbox stay."""
     STOP = "stop"
@@ -100,15 +101,18 @@ class ChildSpec:
         """What a failure means, before the restart type is asked."""
         return next((self.on[base] for base in type(error).__mro__ if base in self.on), Directive.RESTART)
 
-    def judge(self, error: BaseException | None) -> Directive:
+    def judge(self, error: BaseException | None, *, can_resume: bool = True) -> Directive:
         """What follows the end of the child: RESTART or STOP, or after a failure RESUME or ESCALATE as well.
 
         Args:
             error: What it failed with; None if it has stopped itself.
+            can_resume: Whether its instance could go on.
         """
         if error is None:
             return Directive.RESTART if self.restart is Restart.PERMANENT else Directive.STOP
         directive = self.directive(error)
+        if directive is Directive.RESUME and not can_resume:
+            directive = Directive.RESTART
         if directive is Directive.RESTART and self.restart is Restart.TEMPORARY:
             return Directive.STOP
         return directive

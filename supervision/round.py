@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from everact.actors.cell import Cell
 from everact.supervision.child_spec import ChildSpec
+from everact.tasks.errors import ActorStartFailed
 
 if TYPE_CHECKING:
     from everact.actors.future import Future
@@ -35,6 +36,12 @@ class Child:
     started: float | None = None
     spawned: Future[Any] | None = None
     playing: Round | None = None
+
+    def let_down(self, why: str) -> None:
+        """Tell the one who waits for its first start, if anybody does, that there will be none."""
+        spawned, self.spawned = self.spawned, None
+        if spawned is not None:
+            spawned.fail(ActorStartFailed(self.cell.path, why))
 
 
 @dataclass(slots=True, eq=False)

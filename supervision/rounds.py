@@ -93,6 +93,7 @@ class RoundPlayer(Actor):
         child = playing.stopping.popleft()
         if child not in playing.starting:
             child.playing = None
+            child.let_down(f"{self._cell.path} stops")
         if child.spec.restart is Restart.TEMPORARY:
             child.cell.close()
             self._remove(child)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from everact.actors.actor import Actor
 from everact.actors.cell import Cell
 from everact.actors.future import Future
-from everact.actors.lifecycle import Carry, Ended, Failed, Gone, Report, TakeDown
+from everact.actors.lifecycle import Carry, CellState, Ended, Failed, GaveUp, Gone, Report, Request, TakeDown
 from everact.supervision.child_spec import ChildSpec, Directive
 from everact.supervision.intensity import Intensity
 from everact.supervision.round import Child, Round
@@ -27,11 +27,16 @@ logger = logging.getLogger("everact.supervision")
 
 
 @dataclass(frozen=True, slots=True)
-class AddChild:
+class AddChild(Request):
     """Start one more child, and answer with its reference."""
 
     spec: ChildSpec
     reply: Future[Any]
+
+    def refuse(self, cell: Cell) -> None:
+        """Answer that this supervisor starts no child now."""
+        name = self.spec.name or _stem(self.spec)
+        self.reply.fail(ActorStartFailed(f"{cell.path}/{name}", f"its supervisor is {cell.state.value}"))
 
 
 class Supervisor(RoundPlayer):
@@ -76,6 +81,7 @@ class Supervisor(RoundPlayer):
         self._by_cell: dict[Cell, Child] = {}
         self._numbers = itertools.count(1)
         self._ready: Callable[..., object] | None = None
+        self._closing = False
 
     # -- up and down ---------------------------------------------------------------------------------------
 
@@ -89,9 +95,11 @@ class Supervisor(RoundPlayer):
         self._play(Round(starting=deque(self._children.values())))
 
     def _enter(self, name: str, spec: ChildSpec, cell: Cell | None = None) -> Child:
-        if cell is None:
-            factory = spec.factory
-            assert factory is not None  # noqa: S101 - _named has seen to it
+        factory = spec.factory
+        assert factory is not None  # noqa: S101 - _named has seen to it
+        if cell is not None and cell.state is not CellState.STOPPED:
+            cell.factory = factory  # what the supervisor before this one has made of its specs is not to come back
+        else:
             known = factory if isinstance(factory, type) and issubclass(factory, Actor) else None
             path = f"{self._cell.path}/{name}"
             cell = Cell(self._cell.environment, factory, path=path, parent=self._cell, actor_class=known)
@@ -104,6 +112,7 @@ class Supervisor(RoundPlayer):
             return
         del self._children[child.name], self._by_cell[child.cell], self._cell.children[child.name]
         playing, child.playing = child.playing, None
+        child.let_down(f"{self._cell.path} has let it go")
         if playing is not None:
             playing.drop(child)
             self._go_on(playing)
@@ -113,6 +122,7 @@ class Supervisor(RoundPlayer):
         self._stop_all(lambda: self._cell.tell_order(_Unwound()))
 
     def _stop_all(self, done: Callable[[], object]) -> None:
+        self._closing = True
         for playing in list(self._rounds):
             self._call_off(playing)
         self._play(Round(stopping=deque(reversed(self._children.values())), done=done))
@@ -134,7 +144,7 @@ class Supervisor(RoundPlayer):
         elif isinstance(order, _Unwound):
             await self._unwound()
         elif isinstance(order, _GaveUp):
-            await self._cell.fail(order.error, fence)
+            await self._cell.fail(order.error, fence, GaveUp)
 
     def _hear(self, report: Report) -> None:
         child = self._by_cell.get(report.cell)
@@ -143,7 +153,8 @@ class Supervisor(RoundPlayer):
         if isinstance(report, Failed | Ended):
             # One that is about to be stopped anyhow, in a round, is started again or let go by that round.
             if child.playing is None or child not in child.playing.stopping:
-                self._decide(child, report.error if isinstance(report, Failed) else None)
+                error = report.error if isinstance(report, Failed) else None
+                self._decide(child, error, can_resume=not isinstance(report, GaveUp))
         elif isinstance(report, Gone):
             self._remove(child)
         else:
@@ -151,8 +162,8 @@ class Supervisor(RoundPlayer):
 
     # -- decisions -----------------------------------------------------------------------------------------
 
-    def _decide(self, child: Child, error: BaseException | None) -> None:
-        directive = child.spec.judge(error)
+    def _decide(self, child: Child, error: BaseException | None, *, can_resume: bool) -> None:
+        directive = child.spec.judge(error, can_resume=can_resume)
         if directive is Directive.RESTART:
             self._restart(child, error)
         elif directive is Directive.ESCALATE and error is not None:
@@ -235,6 +246,9 @@ class Supervisor(RoundPlayer):
             self._restart(child, error)
 
     def _add(self, order: AddChild) -> None:
+        if self._closing:
+            order.refuse(self._cell)
+            return
         name = order.spec.name or self._unused_name(order.spec)
         if name in self._children:
             msg = f"{self._cell.path} has a child {name!r} already; give this one another name"

@@ -1,8 +1,9 @@
 """One address for a pool of equal actors: who gets a message, and what a restart changes about that."""
 
 import threading
+import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +23,7 @@ from everact import (
     Restart,
     Routing,
 )
+from everact.actors.executor import Executor, Turn
 
 AT_ONCE = ChildSpec(backoff=Backoff(0, most=0, jitter=0))
 ENDLESS = Intensity(1_000_000, within=60)
@@ -31,6 +33,13 @@ ENDLESS = Intensity(1_000_000, within=60)
 def system() -> Iterator[ActorSystem]:
     with ActorSystem("pools") as running:
         yield running
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.003)
 
 
 class Worker(Actor):
@@ -82,6 +91,38 @@ def test_a_failing_child_of_a_balanced_pool_leaves_the_others_working(system: Ac
     with pytest.raises(ValueError, match="fail"):
         pool.ask("fail")
     assert len({pool.ask(number) for number in range(20)}) == 1
+
+
+class Held:
+    """An executor that keeps what it is given until it is let go."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._turns: list[Turn] = []
+
+    def submit(self, turn: Turn) -> None:
+        self._turns.append(turn)
+
+    def close(self) -> None:
+        self._executor.close()
+
+    def let_go(self) -> Executor:
+        for turn in self._turns:
+            self._executor.submit(turn)
+        return self._executor
+
+
+def test_a_message_is_passed_on_by_a_child_that_was_woken_for_it_and_fails_first(system: ActorSystem) -> None:
+    slow = ChildSpec(backoff=Backoff(60, most=60))
+    pool = system.spawn(lambda: PoolRouter(Worker, size=2, spec=slow))
+    until(lambda: all(cell._turnstile for cell in pool._cell.children.values()))
+    first = pool._cell.children["0"]
+    held = Held(first._executor)
+    first._executor = held
+    reply = pool.ask(1, block=False)
+    first.ref.tell("fail")
+    first._executor = held.let_go()
+    assert reply.get(timeout=10) == "1"
 
 
 def test_the_same_key_goes_to_the_same_child(system: ActorSystem) -> None:
