@@ -149,7 +149,7 @@ class CellLife:
         elif kind is TakeDown:
             await self.end(fence, final=order.final, then=partial(self._report, Down))
         elif self.instance is not None:
-            await self.instance._on_order(order, fence)
+            await self.instance._actor_on_order(order, fence)
 
     def _report(self, kind: type[Report], *details: Any) -> None:
         if self.parent is not None:
@@ -180,7 +180,7 @@ class CellLife:
             instance = self.factory() if self.factory is not None else None
         finally:
             being_built.reset(token)
-        if getattr(instance, "_cell", None) is not self or self.instance is not None:
+        if getattr(instance, "_actor_cell", None) is not self or self.instance is not None:
             raise ConfigurationError(_unfit(instance))
         self.instance = instance
 
@@ -209,7 +209,7 @@ class CellLife:
             self._start_failed(fence, error)
             return
         # A supervisor starts its children first, and goes on when the last has reported.
-        instance._set_up(partial(self._set_up, fence))
+        instance._actor_set_up(partial(self._set_up, fence))
 
     def _set_up(self, fence: int, error: BaseException | None = None) -> None:
         if error is not None:
@@ -260,7 +260,7 @@ class CellLife:
             self._ended()
         else:
             # A supervisor stops its children first, and goes on when the last has reported.
-            await self.instance._unwind(partial(self._end_instance, fence, failed))
+            await self.instance._actor_unwind(partial(self._end_instance, fence, failed))
 
     async def _end_instance(self, fence: int, failed: bool) -> None:
         instance = self.instance
@@ -326,7 +326,7 @@ class CellLife:
 
 
 def _unfit(instance: object) -> str:
-    if isinstance(instance, pykka.Actor) and not hasattr(instance, "_cell"):
+    if isinstance(instance, pykka.Actor) and not hasattr(instance, "_actor_cell"):
         return f"{type(instance).__name__}.__init__ does not call super().__init__(); an actor must, first of all"
     return (
         f"the factory returned {instance!r}, which is not a new everact.Actor; it must make one on every call, "
