@@ -148,7 +148,7 @@ class Actor(pykka.Actor):
         Called by the actor itself this is a normal end: a supervisor starts a PERMANENT actor again after it, and
         lets others go. `actor_ref.stop()` is somebody's decision that it shall be gone.
         """
-        self._actor_cell.mailbox.put(Envelope(EndOfSelf()))
+        self._actor_cell.mailbox.put(Envelope(EndOfSelf(self)))
 
     def watch(self, ref: ActorRef[Any]) -> None:
         """Have one `Terminated(ref, cause)` told to this actor when another has ended for good, or now if it has.

@@ -174,6 +174,8 @@ class Cell(CellLife):
             await self.end(fence, final=True, then=partial(self._stopped_by, envelope))
             return True
         if kind is EndOfSelf:
+            if message.instance is not self.instance:
+                return True  # said by the instance before this one, and it has ended
             await self.end(fence, final=self.parent is None, then=partial(self._report, Ended))
             return True
         if kind is Notice:
