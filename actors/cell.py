@@ -109,6 +109,8 @@ class Cell(CellLife):
 
     def wake(self) -> bool:
         """Start a turn unless one is under way; says whether it did."""
+        if self.state is CellState.NEW and not self._orders:
+            return False  # made by hand: a thread would wait for a start that may never come, and keep the program
         try:
             self._turnstile.pop()
         except IndexError:
