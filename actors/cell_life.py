@@ -121,16 +121,25 @@ class CellLife:
     # -- the class -------------------------------------------------------------------------------------------
 
     def settle_in(self, actor_class: type[Actor]) -> None:
-        """Arrange for what the class asks for: a thread of its own, the event loop, a bounded mailbox."""
+        """Arrange for what the class asks for: a thread of its own, the event loop, a bounded mailbox.
+
+        A factory may make another class at a restart. That one gets its thread, but the mailbox stays as it is.
+        """
+        is_first = self.actor_class is pykka.Actor
         self.actor_class = actor_class
         environment = self.environment
         self.is_async = inspect.iscoroutinefunction(actor_class.on_receive)
+        before = self._executor
         if self.is_async:
             self._executor = environment.loop()
-        elif actor_class.has_own_thread(alone=environment.alone):
+        elif not actor_class.has_own_thread(alone=environment.alone):
+            self._executor = environment.shared
+        elif not isinstance(before, PinnedExecutor):
             daemon = not environment.alone or actor_class.use_daemon_thread
             self._executor = environment.pinned(actor_class.__name__, daemon=daemon)
-        if actor_class.mailbox_bound is not None:
+        if isinstance(before, PinnedExecutor) and self._executor is not before:
+            before.close()
+        if is_first and actor_class.mailbox_bound is not None:
             self.mailbox = BoundedMailbox(
                 self._self, environment.runtime, actor_class.mailbox_bound, actor_class.overflow
             )
