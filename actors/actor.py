@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Coroutine
 from functools import partial
 from types import TracebackType
@@ -20,6 +21,7 @@ from everact.actors.standalone import environment
 from everact.actors.stop_flag import StopFlag
 from everact.tasks.errors import ConfigurationError
 
+logger = logging.getLogger("everact.actor")
 ASK_SECONDS = 30.0
 
 
@@ -35,7 +37,8 @@ class Actor(pykka.Actor):
     meanwhile its messages wait. What differs from pykka, and why: docs/actors.md.
 
     Attributes:
-        use_daemon_thread: Whether the program may exit while an actor of this class stands alone and runs.
+        use_daemon_thread: Whether the program may exit while an actor of this class stands alone and runs. One that
+            shares its thread, or whose `on_receive` is async, never keeps it from that.
         pinned: Whether it has a thread of its own. None: it has, if it stands alone or defines `on_start`, since a
             connection that is made there may belong to its thread. Others share the threads of their system.
         ask_timeout: Seconds after which an ask that gives no timeout of its own gives up; None waits for ever.
@@ -98,11 +101,11 @@ class Actor(pykka.Actor):
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         """Call this first of all in your own `__init__`; `actor_ref` can be used after it."""
+        if "_actor_cell" in self.__dict__:
+            return  # two of its base classes call this; it is one actor all the same
         cell = being_built.get()
         if cell is None:  # made by hand, to be tried out without being started
             cell = Cell(environment(), type(self), actor_class=type(self))
-        if "_actor_cell" in self.__dict__:
-            return  # two of its base classes call this; it is one actor all the same
             cell.instance = self
         if cell.actor_class is not type(self):
             cell.settle_in(type(self))
@@ -213,6 +216,7 @@ class Actor(pykka.Actor):
 
     def _start_actor_loop(self) -> None:
         pykka.ActorRegistry.register(self._actor_cell.ref)
+        logger.debug("Starting %s", self)
         self._actor_cell.state = CellState.STARTING
         self._actor_cell.tell_order(Begin())
 

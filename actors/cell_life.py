@@ -298,6 +298,7 @@ class CellLife:
         if not self.stopped.is_set():
             if self.environment.alone and self.parent is None:
                 pykka.ActorRegistry.unregister(self._self.ref)
+                logger.debug("Stopped %s", self.path)
             self.stopped.set()
 
     def close(self) -> None:
