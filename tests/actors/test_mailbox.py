@@ -1,4 +1,4 @@
-"""Mailboxes: order, an optional bound with four rules for more, and an end after which nothing is lost or answered twice."""
+"""Mailboxes: order, an optional bound with four rules for more, and an end that neither loses nor doubles."""
 
 from __future__ import annotations
 
