@@ -48,7 +48,7 @@ class Cell(CellLife):
         cause: What it failed with last, if it has.
         stopped: Set when it has ended for good.
         children: The cells below it, by name, if it is a supervisor's. They are kept while that is restarted.
-        waits_for: The reply that its code waits for at this moment.
+        waits_for: The replies that its code waits for at this moment.
     """
 
     __slots__ = ("_id", "_path", "_watched", "_watchers", "feed", "ref", "waits_for")
@@ -65,7 +65,7 @@ class Cell(CellLife):
         super().__init__(environment, factory, parent)
         self.ref: ActorRef[Any] = ActorRef(self)
         self.feed: Mailbox | None = None
-        self.waits_for: Reply | None = None
+        self.waits_for: list[Reply] = []
         self._path = path
         self._id = environment.runtime.new_id()
         self._watchers: dict[object, Cell] = {}
