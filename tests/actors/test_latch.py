@@ -112,6 +112,8 @@ def race(make: Callable[[], Latch], rounds: int) -> tuple[int, int]:
 
         def open_it(latch: Latch = latch, ready: threading.Barrier = ready) -> None:
             ready.wait()
+            while not latch._callbacks and not latch.opened:
+                time.sleep(0)
             latch.open()
 
         threads = [threading.Thread(target=register, args=(first,)) for first in (0, 10)]

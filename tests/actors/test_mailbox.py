@@ -364,6 +364,8 @@ def race(make: Callable[[Owner], Mailbox], rounds: int) -> tuple[int, int]:
         for thread in threads:
             thread.start()
         ready.wait()
+        while mailbox.empty():
+            time.sleep(0)
         mailbox.close()
         for thread in threads:
             thread.join()
