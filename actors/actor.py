@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Coroutine
 from functools import partial
 from types import TracebackType
@@ -20,6 +21,7 @@ from everact.actors.standalone import environment
 from everact.actors.stop_flag import StopFlag
 from everact.tasks.errors import ConfigurationError
 
+logger = logging.getLogger("everact.actor")
 ASK_SECONDS = 30.0
 
 
@@ -35,7 +37,8 @@ class Actor(pykka.Actor):
     meanwhile its messages wait. What differs from pykka, and why: docs/actors.md.
 
     Attributes:
-        use_daemon_thread: Whether the program may exit while an actor of this class stands alone and runs.
+        use_daemon_thread: Whether the program may exit while an actor of this class stands alone and runs. One that
+            shares its thread, or whose `on_receive` is async, never keeps it from that.
         pinned: Whether it has a thread of its own. None: it has, if it stands alone or defines `on_start`, since a
             connection that is made there may belong to its thread. Others share the threads of their system.
         ask_timeout: Seconds after which an ask that gives no timeout of its own gives up; None waits for ever.
@@ -63,7 +66,7 @@ class Actor(pykka.Actor):
     mailbox_bound: ClassVar[int | None] = None
     overflow: ClassVar[Overflow] = Overflow.BLOCK
 
-    _cell: Cell
+    _actor_cell: Cell
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -94,10 +97,12 @@ class Actor(pykka.Actor):
         except BaseException:
             cell.close()
             raise
-        return cell.instance._begin()  # type: ignore[union-attr, return-value]
+        return cell.instance._actor_begin()  # type: ignore[union-attr, return-value]
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         """Call this first of all in your own `__init__`; `actor_ref` can be used after it."""
+        if "_actor_cell" in self.__dict__:
+            return  # two of its base classes call this; it is one actor all the same
         cell = being_built.get()
         if cell is None:  # made by hand, to be tried out without being started
             cell = Cell(environment(), type(self), actor_class=type(self))
@@ -105,7 +110,7 @@ class Actor(pykka.Actor):
         if cell.actor_class is not type(self):
             cell.settle_in(type(self))
         being_built.set(None)  # whatever else is made on the way is not what this cell is for
-        self._cell = cell
+        self._actor_cell = cell
 
     @classmethod
     def has_own_thread(cls, *, alone: bool) -> bool:
@@ -119,26 +124,26 @@ class Actor(pykka.Actor):
     @property
     def actor_urn(self) -> str:  # type: ignore[override]
         """A name that no other actor has. It stays over restarts."""
-        return self._cell.urn
+        return self._actor_cell.urn
 
     @property
     def actor_inbox(self) -> Any:  # type: ignore[override]
         """The mailbox. Use the reference to put something into it."""
-        return self._cell.mailbox
+        return self._actor_cell.mailbox
 
     @property
     def actor_stopped(self) -> StopFlag:  # type: ignore[override]
         """Set once the actor has ended for good."""
-        return self._cell.stopped
+        return self._actor_cell.stopped
 
     @property
     def actor_ref(self) -> ActorRef[Self]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The actor's address."""
-        return self._cell.ref
+        return self._actor_cell.ref
 
     @property
     def _actor_ref(self) -> ActorRef[Any]:  # type: ignore[override]
-        return self._cell.ref
+        return self._actor_cell.ref
 
     def stop(self) -> None:
         """End, after what is in the mailbox now.
@@ -146,7 +151,7 @@ class Actor(pykka.Actor):
         Called by the actor itself this is a normal end: a supervisor starts a PERMANENT actor again after it, and
         lets others go. `actor_ref.stop()` is somebody's decision that it shall be gone.
         """
-        self._cell.mailbox.put(Envelope(EndOfSelf()))
+        self._actor_cell.mailbox.put(Envelope(EndOfSelf(self)))
 
     def watch(self, ref: ActorRef[Any]) -> None:
         """Have one `Terminated(ref, cause)` told to this actor when another has ended for good, or now if it has.
@@ -154,11 +159,11 @@ class Actor(pykka.Actor):
         It comes through the mailbox, to `on_receive`. Watching twice is watching once. A restart of either actor
         changes nothing.
         """
-        self._cell.watch(ref._cell)
+        self._actor_cell.watch(ref._cell)
 
     def unwatch(self, ref: ActorRef[Any]) -> None:
         """Call a watch off; its message does not come any more, even if it is in the mailbox already."""
-        self._cell.unwatch(ref._cell)
+        self._actor_cell.unwatch(ref._cell)
 
     def on_start(self) -> Any:
         """Set up what must be set up in the actor's own thread, before its first message. For overriding.
@@ -185,34 +190,35 @@ class Actor(pykka.Actor):
         """
 
     def __str__(self) -> str:
-        return self._cell.path
+        return self._actor_cell.path
 
     # -- for everact -----------------------------------------------------------------------------------------
 
-    def _begin(self) -> ActorRef[Self]:
+    def _actor_begin(self) -> ActorRef[Self]:
         self._start_actor_loop()
         return self.actor_ref
 
-    async def _unwind(self, done: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _actor_unwind(self, done: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do what comes before the end of this instance, then call `done`. A supervisor stops its children here."""
         await done()
 
-    def _set_up(self, done: Callable[[], object]) -> None:
+    def _actor_set_up(self, done: Callable[[], object]) -> None:
         """Do what comes between `on_start` and the first message, then call `done`, with an error if it failed."""
         done()
 
-    async def _on_order(self, order: Any, fence: int) -> None:
+    async def _actor_on_order(self, order: Any, fence: int) -> None:
         """What the cell does not deal with itself: reports of children."""
 
     @property
-    def _shutdown_seconds(self) -> float:
+    def _actor_shutdown_seconds(self) -> float:
         """How long those below may take to end."""
         return 0.0
 
     def _start_actor_loop(self) -> None:
-        pykka.ActorRegistry.register(self._cell.ref)
-        self._cell.state = CellState.STARTING
-        self._cell.tell_order(Begin())
+        pykka.ActorRegistry.register(self._actor_cell.ref)
+        logger.debug("Starting %s", self)
+        self._actor_cell.state = CellState.STARTING
+        self._actor_cell.tell_order(Begin())
 
     @staticmethod
     def _create_actor_inbox() -> Any:

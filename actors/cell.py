@@ -48,7 +48,7 @@ class Cell(CellLife):
         cause: What it failed with, until it runs again.
         stopped: Set when it has ended for good.
         children: The cells below it, by name, if it is a supervisor's. They are kept while that is restarted.
-        waits_for: The reply that its code waits for at this moment.
+        waits_for: The replies that its code waits for at this moment.
     """
 
     __slots__ = ("_id", "_path", "_watched", "_watchers", "feed", "ref", "waits_for")
@@ -65,7 +65,7 @@ class Cell(CellLife):
         super().__init__(environment, factory, parent)
         self.ref: ActorRef[Any] = ActorRef(self)
         self.feed: Mailbox | None = None
-        self.waits_for: Reply | None = None
+        self.waits_for: list[Reply] = []
         self._path = path
         self._id = environment.runtime.new_id()
         self._watchers: dict[object, Cell] = {}
@@ -109,6 +109,8 @@ class Cell(CellLife):
 
     def wake(self) -> bool:
         """Start a turn unless one is under way; says whether it did."""
+        if self.state is CellState.NEW and not self._orders:
+            return False  # made by hand: a thread would wait for a start that may never come, and keep the program
         try:
             self._turnstile.pop()
         except IndexError:
@@ -176,6 +178,8 @@ class Cell(CellLife):
             await self.end(fence, final=True, then=partial(self._stopped_by, envelope))
             return True
         if kind is EndOfSelf:
+            if message.instance is not self.instance:
+                return True  # said by the instance before this one, and it has ended
             await self.end(fence, final=self.parent is None, then=partial(self._report, Ended))
             return True
         if kind is Notice:

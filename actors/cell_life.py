@@ -122,16 +122,25 @@ class CellLife:
     # -- the class -------------------------------------------------------------------------------------------
 
     def settle_in(self, actor_class: type[Actor]) -> None:
-        """Arrange for what the class asks for: a thread of its own, the event loop, a bounded mailbox."""
+        """Arrange for what the class asks for: a thread of its own, the event loop, a bounded mailbox.
+
+        A factory may make another class at a restart. That one gets its thread, but the mailbox stays as it is.
+        """
+        is_first = self.actor_class is pykka.Actor
         self.actor_class = actor_class
         environment = self.environment
         self.is_async = inspect.iscoroutinefunction(actor_class.on_receive)
+        before = self._executor
         if self.is_async:
             self._executor = environment.loop()
-        elif actor_class.has_own_thread(alone=environment.alone):
+        elif not actor_class.has_own_thread(alone=environment.alone):
+            self._executor = environment.shared
+        elif not isinstance(before, PinnedExecutor):
             daemon = not environment.alone or actor_class.use_daemon_thread
             self._executor = environment.pinned(actor_class.__name__, daemon=daemon)
-        if actor_class.mailbox_bound is not None:
+        if isinstance(before, PinnedExecutor) and self._executor is not before:
+            before.close()
+        if is_first and actor_class.mailbox_bound is not None:
             self.mailbox = BoundedMailbox(
                 self._self, environment.runtime, actor_class.mailbox_bound, actor_class.overflow
             )
@@ -150,7 +159,7 @@ class CellLife:
         elif kind is TakeDown:
             await self.end(fence, final=order.final, then=partial(self._report, Down))
         elif self.instance is not None:
-            await self.instance._on_order(order, fence)
+            await self.instance._actor_on_order(order, fence)
         elif isinstance(order, Request):
             order.refuse(self._self)
 
@@ -183,7 +192,7 @@ class CellLife:
             instance = self.factory() if self.factory is not None else None
         finally:
             being_built.reset(token)
-        if getattr(instance, "_cell", None) is not self or self.instance is not None:
+        if getattr(instance, "_actor_cell", None) is not self or self.instance is not None:
             raise ConfigurationError(_unfit(instance))
         self.instance = instance
 
@@ -212,7 +221,7 @@ class CellLife:
             self._start_failed(fence, error)
             return
         # A supervisor starts its children first, and goes on when the last has reported.
-        instance._set_up(partial(self._set_up, fence))
+        instance._actor_set_up(partial(self._set_up, fence))
 
     def _set_up(self, fence: int, error: BaseException | None = None) -> None:
         if error is not None:
@@ -265,7 +274,7 @@ class CellLife:
             self._ended()
         else:
             # A supervisor stops its children first, and goes on when the last has reported.
-            await self.instance._unwind(partial(self._end_instance, fence, failed))
+            await self.instance._actor_unwind(partial(self._end_instance, fence, failed))
 
     async def _end_instance(self, fence: int, failed: bool) -> None:
         instance = self.instance
@@ -294,6 +303,7 @@ class CellLife:
         if not self.stopped.is_set():
             if self.environment.alone and self.parent is None:
                 pykka.ActorRegistry.unregister(self._self.ref)
+                logger.debug("Stopped %s", self.path)
             self.stopped.set()
 
     def close(self) -> None:
@@ -331,7 +341,7 @@ class CellLife:
 
 
 def _unfit(instance: object) -> str:
-    if isinstance(instance, pykka.Actor) and not hasattr(instance, "_cell"):
+    if isinstance(instance, pykka.Actor) and not hasattr(instance, "_actor_cell"):
         return f"{type(instance).__name__}.__init__ does not call super().__init__(); an actor must, first of all"
     return (
         f"the factory returned {instance!r}, which is not a new everact.Actor; it must make one on every call, "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from everact.actors.actor import Actor
     from everact.actors.cell import Cell
     from everact.actors.future import Future
     from everact.actors.ref import ActorRef
@@ -49,7 +50,13 @@ class StopOrder:
 
 @dataclass(frozen=True, slots=True)
 class EndOfSelf:
-    """The actor has called its own `stop`; what follows from that is for its restart type to say."""
+    """The actor has called its own `stop`; what follows from that is for its restart type to say.
+
+    Attributes:
+        instance: Who has called it. It speaks for itself only, not for who is there after a restart.
+    """
+
+    instance: Actor
 
 
 @dataclass(frozen=True, slots=True)

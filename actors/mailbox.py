@@ -69,10 +69,7 @@ class Mailbox:
     def put(self, envelope: Envelope) -> None:
         """Add a message and wake the actor; after the end, refuse it."""
         self._lane.append(envelope)
-        if self._closed:
-            self._refuse_all()
-        else:
-            self._owner.wake()
+        self._look_in()
 
     def wake(self) -> bool:
         """Have somebody look into it; says whether there is one who does."""
@@ -109,6 +106,12 @@ class Mailbox:
     def __len__(self) -> int:
         return len(self._lane)
 
+    def _look_in(self) -> None:
+        if self._closed:
+            self._refuse_all()
+        else:
+            self._owner.wake()
+
     def _refuse_all(self) -> None:
         while (envelope := self.take()) is not None:
             self._owner.refuse(envelope, ActorDead(f"{self._owner.path} stopped before it came to this message"))
@@ -117,7 +120,7 @@ class Mailbox:
 class BoundedMailbox(Mailbox):
     """A mailbox that holds up to `bound` messages and has a rule for more."""
 
-    __slots__ = ("_lock", "_make_gate", "_monotonic", "_senders", "bound", "overflow")
+    __slots__ = ("_lock", "_make_gate", "_orders", "_runtime", "_senders", "bound", "overflow")
 
     def __init__(self, owner: Owner, runtime: Runtime, bound: int, overflow: Overflow) -> None:
         super().__init__(owner)
@@ -125,8 +128,9 @@ class BoundedMailbox(Mailbox):
         self.overflow = overflow
         self._lock = runtime.lock()
         self._make_gate: Callable[[], Gate] = runtime.gate
-        self._monotonic = runtime.monotonic
+        self._runtime = runtime
         self._senders: deque[Gate] = deque()
+        self._orders = 0  # in the lane, where they take up no room
 
     def put(self, envelope: Envelope) -> None:
         """As `Mailbox.put`, by the rule if it is full.
@@ -134,29 +138,30 @@ class BoundedMailbox(Mailbox):
         Raises:
             MailboxFull: There is no room, and the rule is FAIL, or BLOCK and there was none in 30 s.
         """
-        if type(envelope.message) in ORDERS or self._closed:
-            super().put(envelope)
-            return
+        is_order = type(envelope.message) in ORDERS
+        displaced = None
         with self._lock:
-            displaced = None
-            if (full := len(self._lane) >= self.bound) and self.overflow is Overflow.DROP_OLD:
+            room = is_order or self._has_room
+            if not room and self.overflow is Overflow.DROP_OLD:
                 displaced = self._oldest_message()
-            if not full or displaced is not None:
+            if room or displaced is not None:
                 self._lane.append(envelope)
+                self._orders += is_order
         if displaced is not None:
             self._owner.refuse(displaced, self._full("a newer message took the place of this one"))
-        if full and displaced is None:
-            self._overflow(envelope)
-        elif self._closed:
-            self._refuse_all()
+        if room or displaced is not None:
+            self._look_in()
         else:
-            self._owner.wake()
+            self._overflow(envelope)
 
     def take(self) -> Envelope | None:
         """See `Mailbox.take`; one sender that waits for room may come in."""
         with self._lock:  # a rule may be looking through the lane
             envelope = super().take()
-        self._let_in()
+            is_order = envelope is not None and type(envelope.message) in ORDERS
+            self._orders -= is_order
+        if not is_order:
+            self._let_in()
         return envelope
 
     def close(self) -> None:
@@ -164,6 +169,10 @@ class BoundedMailbox(Mailbox):
         super().close()
         while self._let_in():
             pass
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._lane) - self._orders < self.bound or self._closed
 
     def _let_in(self) -> bool:
         try:
@@ -190,31 +199,30 @@ class BoundedMailbox(Mailbox):
     def _block(self, envelope: Envelope) -> None:
         if self._owner.is_current:
             raise self._full("an actor cannot wait for room in its own mailbox")
-        deadline = self._monotonic() + BLOCK_SECONDS
+        if self._runtime.role() is not None:
+            raise self._full(f"everact's {self._runtime.role()} thread cannot wait for room, it has others to serve")
+        deadline = self._runtime.monotonic() + BLOCK_SECONDS
         while True:
             gate = self._make_gate()
             self._senders.append(gate)
             # Looked at once more after the gate is in its place: room may have come in between.
             with self._lock:
-                if room := len(self._lane) < self.bound or self._closed:
+                if room := self._has_room:
                     self._lane.append(envelope)
             if room:
                 self._leave(gate)
                 break
-            if not gate.wait(deadline - self._monotonic()):
+            if not gate.wait(deadline - self._runtime.monotonic()):
                 self._leave(gate)
                 raise self._full(f"there was no room in {BLOCK_SECONDS:g} s")
-        if self._closed:
-            self._refuse_all()
-        else:
-            self._owner.wake()
+        self._look_in()
 
     def _leave(self, gate: Gate) -> None:
         """Wait no more; if room was given to this sender meanwhile, it is for the next one."""
         try:
             self._senders.remove(gate)
         except ValueError:
-            if len(self._lane) < self.bound:
+            if self._has_room:
                 self._let_in()
 
     def _full(self, detail: str) -> MailboxFull:

@@ -17,6 +17,8 @@ logger = logging.getLogger("everact.actor")
 A = TypeVar("A", bound=pykka.Actor)
 Path = tuple[str, ...]
 _MISSING = object()
+_UNSEEN = object()
+"""Perhaps a field of the instance, but there is none to look at: the actor has ended, or is being restarted."""
 
 
 class ActorProxy(pykka.ActorProxy[A]):
@@ -24,7 +26,8 @@ class ActorProxy(pykka.ActorProxy[A]):
 
     It keeps what pykka's proxies do. What an attribute is it reads from the actor's class, and from the live instance
     for fields set there, when the attribute is used; nothing is evaluated. So it costs next to nothing to make one,
-    and it outlives restarts of the actor.
+    and it outlives restarts of the actor. While there is no instance, a name that the class does not have is taken
+    for a field: the future says what became of it.
 
     Raises:
         ActorDead: The actor has ended.
@@ -39,13 +42,16 @@ class ActorProxy(pykka.ActorProxy[A]):
         self.actor_ref = actor_ref  # pyright: ignore[reportIncompatibleVariableOverride]
         self._attr_path = attr_path or ()
         self._parts: dict[str, Any] = {}
+        self._kind: type | None = None
 
     def __getattr__(self, name: str) -> Any:
-        part = self._parts.get(name)
+        part = None if name.startswith("_") else self._parts.get(name)
         if part is not None:
             return part
         path = (*self._attr_path, name)
-        found = _MISSING if name.startswith("_") else self._look_up(path)
+        found = _MISSING if name.startswith("_") else self._look_up(name)
+        if found is _UNSEEN:
+            return self.actor_ref.ask(ProxyGetAttr(attr_path=path), block=False)
         if found is _MISSING or self._leads_back(found, name):
             msg = f"{self} has no attribute {name!r}"
             raise AttributeError(msg)
@@ -53,8 +59,9 @@ class ActorProxy(pykka.ActorProxy[A]):
             self._parts[name] = pykka.CallableProxy(actor_ref=self.actor_ref, attr_path=path)
             return self._parts[name]
         if _traversable(found):
-            self._parts[name] = ActorProxy(actor_ref=self.actor_ref, attr_path=path)
-            return self._parts[name]
+            part = self._parts[name] = ActorProxy(actor_ref=self.actor_ref, attr_path=path)
+            part._kind = type(found)
+            return part
         return self.actor_ref.ask(ProxyGetAttr(attr_path=path), block=False)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -86,17 +93,20 @@ class ActorProxy(pykka.ActorProxy[A]):
         return back
 
     def _subject(self) -> Any:
-        """What the path leads to: the live object if there is one, else the class."""
-        subject = self.actor_ref._actor_weakref() or self.actor_ref.actor_class
+        """What the path leads to: the live object if there is one, else its class; None if that is not known."""
+        subject: Any = self.actor_ref._actor_weakref()
+        if subject is None:
+            return self._kind if self._attr_path else self.actor_ref.actor_class
         for name in self._attr_path:
-            subject = getattr(subject, name)
+            subject = getattr(subject, name, None)
         return subject
 
-    def _look_up(self, path: Path) -> Any:
-        try:
-            return _attribute(self._subject(), path[-1])
-        except AttributeError:  # the path leads through an object that is not there any more
-            return _MISSING
+    def _look_up(self, name: str) -> Any:
+        subject = self._subject()
+        found = _MISSING if subject is None else _attribute(subject, name)
+        if found is _MISSING and self.actor_ref._actor_weakref() is None:
+            return _UNSEEN
+        return found
 
 
 def _attribute(subject: Any, name: str) -> Any:

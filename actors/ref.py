@@ -8,7 +8,7 @@ import pykka
 
 from everact.actors.envelope import Envelope, StopOrder
 from everact.actors.future import Future
-from everact.tasks.errors import ActorDead, MailboxFull
+from everact.tasks.errors import ActorDead, BlockingCallError, MailboxFull
 
 if TYPE_CHECKING:
     from everact.actors.cell import Cell
@@ -92,9 +92,11 @@ class ActorRef(pykka.ActorRef[A]):
             AskTimeout: No reply came in time. The message is not withdrawn.
             AskCycle: The actor waits for the one that asks, perhaps through others.
             ActorDead: It has ended, or ended before it came to the message.
+            BlockingCallError: It would block everact's own event loop. Nothing is sent; await the future there.
             BaseException: Whatever it raised while it handled the message.
         """
         cell = self._cell
+        self._refuse_to_block("ask", block=block)
         future: Future[Any] = Future(cell.environment.runtime, cell, cell.ask_timeout)
         if cell.stopped.is_set():
             future.fail(self._dead())
@@ -123,8 +125,10 @@ class ActorRef(pykka.ActorRef[A]):
 
         Raises:
             AskTimeout: It has not come to it in time. It still will.
+            BlockingCallError: As `ask`.
         """
         cell = self._cell
+        self._refuse_to_block("stop", block=block)
         stopped: Future[bool] = Future(cell.environment.runtime, cell, cell.ask_timeout)
         if cell.stopped.is_set():
             stopped.settle(False)
@@ -145,6 +149,11 @@ class ActorRef(pykka.ActorRef[A]):
     def _actor_weakref(self) -> A | None:  # type: ignore[override]
         """The instance that is behind the address at this moment; a stock pykka proxy asks for it."""
         return self._cell.instance  # type: ignore[return-value]
+
+    def _refuse_to_block(self, call: str, *, block: bool) -> None:
+        role = self._cell.environment.runtime.role()
+        if block and role is not None:
+            raise BlockingCallError(f"ActorRef.{call}", role)
 
     def _dead(self) -> ActorDead:
         return ActorDead(f"{self.path} has stopped; start or spawn it again, and use the new reference")

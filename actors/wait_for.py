@@ -1,8 +1,8 @@
 """Who waits for whom: the graph in which an ask that would wait for itself is found before it blocks.
 
-Every actor handles one message at a time, so there is at most one edge from it: to the actor whose reply it waits
-for. Following the edges from the one that is about to be asked finds a cycle, if there is one, in as many steps as
-it has actors.
+Every actor handles one message at a time, so there is one edge from it while it waits: to the actor whose reply it
+waits for. An async one may wait for several at once, in tasks of its own. Following the edges from the one that is
+about to be asked finds a cycle, if there is one, in as many steps as there are edges.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Asker(Protocol):
     """An actor, seen as a node of the graph.
 
     Attributes:
-        waits_for: The reply that it waits for now, if any.
+        waits_for: The replies that it waits for now.
     """
 
-    waits_for: Reply | None
+    waits_for: list[Reply]
 
     @property
     def path(self) -> str:
@@ -60,14 +60,14 @@ def waiting_for(reply: Reply) -> Iterator[None]:
         yield
         return
     # Entered before it is followed: of two actors that ask each other at once, at least one sees the other's edge.
-    outer, asker.waits_for = asker.waits_for, reply
+    asker.waits_for.append(reply)
     try:
         path = cycle(asker, reply)
         if path is not None:
             raise AskCycle(path)
         yield
     finally:
-        asker.waits_for = outer
+        asker.waits_for.remove(reply)
 
 
 def cycle(asker: Asker, reply: Reply) -> tuple[str, ...] | None:
@@ -75,16 +75,16 @@ def cycle(asker: Asker, reply: Reply) -> tuple[str, ...] | None:
 
     An edge whose reply has come counts no more, though its owner may not have woken up yet.
     """
-    path = [asker.path]
+    edges = [(reply, (asker.path,))]
     passed: set[int] = set()
-    edge: Reply | None = reply
-    while edge is not None and not edge.opened:
+    while edges:
+        edge, path = edges.pop()
         target = edge.target
-        if target is None or id(target) in passed:
-            return None  # the end, or a cycle of others, who have been told themselves
+        if edge.opened or target is None or id(target) in passed:
+            continue  # an end, or a cycle of others, who have been told themselves
         passed.add(id(target))
-        path.append(target.path)
+        path = (*path, target.path)
         if target is asker:
-            return tuple(path)
-        edge = target.waits_for
+            return path
+        edges += [(each, path) for each in tuple(target.waits_for)]
     return None

@@ -86,7 +86,7 @@ class PoolRouter(Supervisor):
         elif routing is Routing.BROADCAST:
             switchboard.route = switchboard.broadcast
 
-    def _set_up(self, done: Callable[..., object]) -> None:
+    def _actor_set_up(self, done: Callable[..., object]) -> None:
         switchboard = self._cell.mailbox
         assert isinstance(switchboard, Switchboard)  # noqa: S101 - __init__ has seen to it
 
@@ -94,7 +94,7 @@ class PoolRouter(Supervisor):
             switchboard.connect([child.cell for child in self._children.values()])
             done(error)
 
-        super()._set_up(connected)
+        super()._actor_set_up(connected)
 
 
 class Switchboard(Mailbox):

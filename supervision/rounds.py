@@ -7,6 +7,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 from everact.actors.actor import Actor
+from everact.actors.cell import Cell
 from everact.actors.lifecycle import Down, Report, Start, Started, StartFailed, TakeDown
 from everact.supervision.child_spec import Restart
 from everact.supervision.round import Child, Round
@@ -32,6 +33,10 @@ class RoundPlayer(Actor):
         self._runtime = self._cell.environment.runtime
         self._rounds: dict[Round, None] = {}
         self._timer_at: float | None = None
+
+    @property
+    def _cell(self) -> Cell:
+        return self._actor_cell
 
     @abstractmethod
     def _start_failed(self, playing: Round, error: BaseException) -> None:
@@ -154,4 +159,4 @@ class RoundPlayer(Actor):
 def shutdown_seconds(child: Child) -> float:
     """A supervisor has the time of those below it on top of its own."""
     instance = child.cell.instance
-    return child.spec.shutdown + (instance._shutdown_seconds if instance is not None else 0.0)
+    return child.spec.shutdown + (instance._actor_shutdown_seconds if instance is not None else 0.0)

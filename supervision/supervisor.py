@@ -85,7 +85,7 @@ class Supervisor(RoundPlayer):
 
     # -- up and down ---------------------------------------------------------------------------------------
 
-    def _set_up(self, done: Callable[..., object]) -> None:
+    def _actor_set_up(self, done: Callable[..., object]) -> None:
         kept, self._cell.children = self._cell.children, {}
         for name, spec in self._specs.items():
             self._enter(name, spec, kept.pop(name, None))
@@ -117,7 +117,7 @@ class Supervisor(RoundPlayer):
             playing.drop(child)
             self._go_on(playing)
 
-    async def _unwind(self, done: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _actor_unwind(self, done: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._unwound, self._ready = done, None
         self._stop_all(lambda: self._cell.tell_order(_Unwound()))
 
@@ -128,12 +128,12 @@ class Supervisor(RoundPlayer):
         self._play(Round(stopping=deque(reversed(self._children.values())), done=done))
 
     @property
-    def _shutdown_seconds(self) -> float:
+    def _actor_shutdown_seconds(self) -> float:
         return sum(shutdown_seconds(child) for child in list(self._children.values()))
 
     # -- what it is told -----------------------------------------------------------------------------------
 
-    async def _on_order(self, order: Any, fence: int) -> None:
+    async def _actor_on_order(self, order: Any, fence: int) -> None:
         if isinstance(order, Report):
             self._hear(order)
         elif isinstance(order, Tick):
