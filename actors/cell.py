@@ -14,6 +14,7 @@ from everact.actors.envelope import ORDERS, EndOfSelf, Envelope, Notice, StopOrd
 from everact.actors.lifecycle import CellState, Ended, Gone
 from everact.actors.mailbox import Mailbox
 from everact.actors.ref import ActorRef
+from everact.actors.turnstile import Turnstile
 from everact.actors.wait_for import Reply, current_actor
 from everact.tasks.errors import EverActError
 from everact.tasks.events import DeadLetter
@@ -44,7 +45,7 @@ class Cell(CellLife):
         feed: A second mailbox that it shares with others, if it is one of a pool.
         state, instance: Where it is in its life, and the user's object.
         generation: How many instances there have been.
-        left_behind: Threads left behind that have not come back.
+        left_behind: Threads of it left behind that have not come back.
         cause: What it failed with last, if it has.
         stopped: Set when it has ended for good.
         children: The cells below it, by name, if it is a supervisor's. They are kept while that is restarted.
@@ -109,11 +110,10 @@ class Cell(CellLife):
 
     def wake(self) -> bool:
         """Start a turn unless one is under way; says whether it did."""
-        try:
-            self._turnstile.pop()
-        except IndexError:
+        turnstile = self._turnstile
+        if not turnstile.take():
             return False
-        self._executor.submit(partial(self._turn, self._fence))
+        self._executor.submit(partial(self._turn, turnstile))
         return True
 
     def refuse(self, envelope: Envelope, error: EverActError) -> None:
@@ -141,19 +141,18 @@ class Cell(CellLife):
             return False
         return not self.mailbox.empty() or (self.feed is not None and not self.feed.empty())
 
-    async def _turn(self, fence: int) -> None:
-        executor, turnstile = self._executor, self._turnstile
+    async def _turn(self, turnstile: Turnstile) -> None:
+        executor, fence = self._executor, turnstile.fence
         current_actor.set(self)
         for _ in range(THROUGHPUT):
             # A class that asks for another thread is known only when its first instance is there.
             if self._fence != fence or self._executor is not executor or not await self._step(fence):
                 break
         current_actor.set(None)
+        turnstile.give_back()
         if self._fence != fence:
-            self.left_behind -= 1
-            return
-        turnstile.append(None)
-        if self._has_work:
+            self._come_back(turnstile)
+        elif self._has_work:
             self.wake()
 
     async def _step(self, fence: int) -> bool:
@@ -171,7 +170,8 @@ class Cell(CellLife):
         message = envelope.message
         kind = type(message)
         if kind is StopOrder:
-            await self.end(fence, final=True, then=partial(self._stopped_by, envelope))
+            if not await self.end(fence, final=True, then=partial(self._stopped_by, envelope)):
+                self.mailbox.put(envelope)  # for who comes after this turn
             return True
         if kind is EndOfSelf:
             await self.end(fence, final=self.parent is None, then=partial(self._report, Ended))
@@ -185,21 +185,30 @@ class Cell(CellLife):
         return True
 
     async def _receive(self, envelope: Envelope, message: Any, fence: int) -> None:
-        self.current = envelope
         reply_to = envelope.reply_to
+        self._in_hand.append(envelope)
+        if self._fence != fence:  # left behind just now, perhaps before anybody could see what it had in hand
+            if self._put_down(envelope):
+                self.refuse(envelope, self._left_behind_with_it())
+            return
         try:
             answer = self.instance._handle_receive(message)  # type: ignore[union-attr]
             if self.is_async and inspect.isawaitable(answer):
                 answer = await answer
         except BaseException as error:
-            if self._fence == fence:
-                self.current = None
+            if self._put_down(envelope):
                 await self._failed(envelope, message, error, fence)
             return
-        if self._fence == fence:
-            self.current = None
-            if reply_to is not None:
-                reply_to.settle(answer)
+        if self._put_down(envelope) and reply_to is not None:
+            reply_to.settle(answer)
+
+    def _put_down(self, envelope: Envelope) -> bool:
+        """Whether it is for this turn to answer for the message, and not for who has left the turn behind."""
+        try:
+            self._in_hand.remove(envelope)
+        except ValueError:
+            return False
+        return True
 
     async def _failed(self, envelope: Envelope, message: Any, error: BaseException, fence: int) -> None:
         if envelope.reply_to is None:
@@ -212,9 +221,9 @@ class Cell(CellLife):
         await self.fail(error, fence)
 
     def _stopped_by(self, envelope: Envelope) -> None:
+        self._report(Gone)  # first, so that whoever has waited for this can use the name again
         if envelope.reply_to is not None:
             envelope.reply_to.settle(True)
-        self._report(Gone)
 
     # -- death watch ---------------------------------------------------------------------------------------
 

@@ -6,12 +6,12 @@ import inspect
 import logging
 from abc import abstractmethod
 from collections.abc import Callable
-from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pykka
 
+from everact.actors.birth import being_built, unfit
 from everact.actors.envelope import Envelope
 from everact.actors.executor import Executor, PinnedExecutor
 from everact.actors.lifecycle import (
@@ -28,6 +28,7 @@ from everact.actors.lifecycle import (
 )
 from everact.actors.mailbox import BoundedMailbox, Mailbox
 from everact.actors.stop_flag import StopFlag
+from everact.actors.turnstile import Turnstile
 from everact.tasks.errors import ActorDead, ConfigurationError, EverActError
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from everact.actors.environment import Environment
 
 logger = logging.getLogger("everact.actor")
-being_built: ContextVar[Cell | None] = ContextVar("being_built", default=None)
-"""The cell whose instance is being made here; the instance claims it in its `__init__`."""
 
 
 class CellLife:
@@ -53,12 +52,12 @@ class CellLife:
         "_executor",
         "_fence",
         "_final",
+        "_in_hand",
         "_orders",
         "_turnstile",
         "actor_class",
         "cause",
         "children",
-        "current",
         "environment",
         "factory",
         "generation",
@@ -80,7 +79,6 @@ class CellLife:
         self.generation = 0
         self.left_behind = 0
         self.cause: BaseException | None = None
-        self.current: Envelope | None = None
         self.children: dict[str, Cell] = {}
         self.is_async = False
         self.stopped = StopFlag()
@@ -91,7 +89,9 @@ class CellLife:
         self._final = False
         self._after_end: list[Callable[[], object]] = []
         self._executor: Executor = environment.shared
-        self._turnstile = [None]  # one token while no turn is under way; taking it is the right to start one
+        self._turnstile = Turnstile(0)
+        # The message that is being handled. Whoever takes it out answers for it: the turn, or who leaves that behind.
+        self._in_hand: list[Envelope] = []
 
     # -- what the other half has -----------------------------------------------------------------------------
 
@@ -103,6 +103,10 @@ class CellLife:
     @abstractmethod
     def tell_order(self, order: Any) -> None:
         """See `Cell.tell_order`."""
+
+    @abstractmethod
+    def wake(self) -> bool:
+        """See `Cell.wake`."""
 
     @abstractmethod
     def refuse(self, envelope: Envelope, error: EverActError) -> None:
@@ -130,7 +134,8 @@ class CellLife:
         elif actor_class.has_own_thread(alone=environment.alone):
             daemon = not environment.alone or actor_class.use_daemon_thread
             self._executor = environment.pinned(actor_class.__name__, daemon=daemon)
-        if actor_class.mailbox_bound is not None:
+        # A factory may make one of another class at a restart; the mailbox, and what waits in it, stays.
+        if actor_class.mailbox_bound is not None and self.generation <= 1:
             self.mailbox = BoundedMailbox(
                 self._self, environment.runtime, actor_class.mailbox_bound, actor_class.overflow
             )
@@ -159,17 +164,20 @@ class CellLife:
         return await answer if self.is_async and inspect.isawaitable(answer) else answer
 
     def _move(self, fence: int, state: CellState) -> bool:
-        """Change the state, unless this turn has been left behind."""
+        """Change the state, unless this turn has been left behind, or somebody has ended the cell."""
         with self.environment.transitions:
-            if self._fence != fence:
+            if self._fence != fence or self.state is CellState.STOPPED:
                 return False
             self.state = state
             return True
 
     # -- the start -------------------------------------------------------------------------------------------
 
-    def build(self) -> None:
+    def build(self, fence: int = 0) -> None:
         """Make an instance. Runs user code; raises what that raises.
+
+        Args:
+            fence: Of the turn that makes it. If that has been left behind meanwhile, the instance is let go.
 
         Raises:
             ConfigurationError: The factory made something that cannot live in this cell.
@@ -180,17 +188,22 @@ class CellLife:
             instance = self.factory() if self.factory is not None else None
         finally:
             being_built.reset(token)
-        if getattr(instance, "_cell", None) is not self or self.instance is not None:
-            raise ConfigurationError(_unfit(instance))
-        self.instance = instance
+        with self.environment.transitions:
+            if self._fence != fence:
+                return
+            fits = getattr(instance, "_cell", None) is self and self.instance is None
+            if fits:
+                self.instance = instance
+        if not fits:
+            raise ConfigurationError(unfit(instance))
 
     async def _start(self, fence: int) -> None:
-        if self.state is CellState.STOPPED or not self._move(fence, CellState.STARTING):
+        if not self._move(fence, CellState.STARTING):
             return
         self._final, self._after_end = False, []
         executor = self._executor
         try:
-            self.build()
+            self.build(fence)
         except BaseException as error:
             self._start_failed(fence, error)
             return
@@ -201,7 +214,7 @@ class CellLife:
 
     async def _begin(self, fence: int) -> None:
         instance = self.instance
-        if instance is None:
+        if instance is None or self._fence != fence:
             return
         try:
             await self._answered(instance.on_start())
@@ -242,25 +255,33 @@ class CellLife:
 
     async def end(
         self, fence: int, *, final: bool, failed: bool = False, then: Callable[[], object] = lambda: None
-    ) -> None:
-        """End the instance, then call `then`; `final` ends the cell as well. An end under way takes both over."""
-        if self.state is CellState.STOPPED:
+    ) -> bool:
+        """End the instance, then call `then`; `final` ends the cell as well. An end under way takes both over.
+
+        Returns:
+            False if this turn has been left behind; then nothing comes of it.
+        """
+        with self.environment.transitions:
+            if self._fence != fence:
+                return False
+            state, instance = self.state, self.instance
+            if state is not CellState.STOPPED:
+                self.state = CellState.STOPPING
+                self._final = self._final or final
+                self._after_end.append(then)
+        if state is CellState.STOPPED:
             then()
-            return
-        failed = failed or self.state is CellState.SUSPENDED
-        self._final = self._final or final
-        self._after_end.append(then)
+            return True
         if self._final:
             self._mark_ended()
-        if self.state is CellState.STOPPING:
-            return
-        if not self._move(fence, CellState.STOPPING):
-            return
-        if self.instance is None:
+        if state is CellState.STOPPING:
+            return True
+        if instance is None:
             self._ended()
         else:
             # A supervisor stops its children first, and goes on when the last has reported.
-            await self.instance._unwind(partial(self._end_instance, fence, failed))
+            await instance._unwind(partial(self._end_instance, fence, failed or state is CellState.SUSPENDED))
+        return True
 
     async def _end_instance(self, fence: int, failed: bool) -> None:
         instance = self.instance
@@ -272,15 +293,19 @@ class CellLife:
                     await self._answered(instance.on_stop())
             except BaseException as error:
                 logger.exception("Unhandled exception in %s:", self.path, exc_info=error)
-        if self._move(fence, CellState.DOWN):
+        with self.environment.transitions:
+            if self._fence != fence:
+                return
             self.instance = None
-            self._ended()
+        self._ended()
 
     def _ended(self) -> None:
-        if self._final:
+        with self.environment.transitions:
+            final = self._final or self.state is CellState.STOPPED
+            if not final:
+                self.state = CellState.DOWN
+        if final:
             self.close()
-        else:
-            self.state = CellState.DOWN
         callbacks, self._after_end = self._after_end, []
         for then in callbacks:
             then()
@@ -297,38 +322,63 @@ class CellLife:
             self.state = CellState.STOPPED
             self.factory = None
         self._mark_ended()
-        for child in self.children.values():
+        for child in list(self.children.values()):
             child.close()
         self.children = {}
         self.mailbox.close()
         if isinstance(self._executor, PinnedExecutor):
             self._executor.close()
+            self._executor = self.environment.shared  # whoever gives one more order gets an answer all the same
         self._tell_watchers()
 
-    def abandon(self, *, final: bool) -> None:
-        """Leave the turn that is under way behind, and its instance with it. Called by whoever waited too long."""
+    def abandon(self, *, final: bool) -> bool:
+        """Leave the turn that is under way behind, and its instance with it. Called by whoever waited too long.
+
+        A stop from outside that it has not come back from is done with that.
+
+        Returns:
+            Whether there was a turn under way; if not, no thread has been left behind.
+        """
         with self.environment.transitions:
+            if self.state is CellState.STOPPED:
+                return False
             self._fence += 1
-            self.left_behind += 1
-            envelope, self.current = self.current, None
+            callbacks = self._after_end if self._final else []
+            before = self._turnstile
             self.instance, self.state = None, CellState.DOWN
-            self._orders, self._after_end, self._turnstile = [], [], [None]
-            executor = self._executor
-            if isinstance(executor, PinnedExecutor):
-                executor.close()  # its thread leaves when the user code lets it go
-                self._executor = executor.renewed()
-        if envelope is not None:
-            self.refuse(envelope, ActorDead(f"{self.path} was left behind while it handled this message"))
-        for child in self.children.values():
+            self._orders, self._after_end, self._turnstile = [], [], Turnstile(self._fence)
+            if under_way := not before.take():
+                self._count(1)
+            if isinstance(self._executor, PinnedExecutor):
+                self._executor.close()  # its thread leaves when the user code lets it go
+                self._executor = self._executor.renewed()
+        self._answer_for_it()
+        for child in list(self.children.values()):
             child.tell_order(TakeDown(final=False))
-        if final:
+        if final or self._final:
             self.close()
+        for then in callbacks:
+            then()
+        self.wake()  # somebody may have given an order meanwhile
+        return under_way
 
+    def _come_back(self, turnstile: Turnstile) -> None:
+        """A turn that has been left behind is over."""
+        with self.environment.transitions:
+            if turnstile.take():  # else the turn was over before, and has not been counted
+                self._count(-1)
 
-def _unfit(instance: object) -> str:
-    if isinstance(instance, pykka.Actor) and not hasattr(instance, "_cell"):
-        return f"{type(instance).__name__}.__init__ does not call super().__init__(); an actor must, first of all"
-    return (
-        f"the factory returned {instance!r}, which is not a new everact.Actor; it must make one on every call, "
-        "so that a restarted actor starts afresh, and no other actor before that one"
-    )
+    def _count(self, threads: int) -> None:
+        self.left_behind += threads
+        self.environment.left_behind += threads
+
+    def _answer_for_it(self) -> None:
+        while self._in_hand:
+            try:
+                envelope = self._in_hand.pop()
+            except IndexError:  # the turn came back just in time
+                return
+            self.refuse(envelope, self._left_behind_with_it())
+
+    def _left_behind_with_it(self) -> ActorDead:
+        return ActorDead(f"{self.path} was left behind while it handled this message")

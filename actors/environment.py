@@ -26,6 +26,7 @@ class Environment:
         publish: Tells subscribers a fact.
         alone: Whether actors here stand alone, in pykka's registry, and keep the program from exiting.
         transitions: Held for a few assignments, while a cell moves from one state to another.
+        left_behind: Threads left behind that have not come back, those of actors that are gone included.
     """
 
     runtime: Runtime
@@ -36,6 +37,7 @@ class Environment:
     publish: Callable[[Event], None]
     alone: bool = False
     transitions: AbstractContextManager[Any] = field(init=False)
+    left_behind: int = 0
     _loop: LoopExecutor | None = None
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 

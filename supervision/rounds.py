@@ -145,9 +145,9 @@ class RoundPlayer(Actor):
             self._start_failed(playing, TimeoutError(f"{child.cell.path} did not start within {seconds:g} s"))
 
     def _leave_behind(self, child: Child, where: str, seconds: float) -> None:
-        logger.error("%s was still %s after %g s; its thread is left behind", child.cell.path, where, seconds)
-        child.cell.abandon(final=False)
-        self._cell.environment.publish(ActorAbandoned(self._runtime.now(), child.cell.path, where))
+        if child.cell.abandon(final=False):
+            logger.error("%s was still %s after %g s; its thread is left behind", child.cell.path, where, seconds)
+            self._cell.environment.publish(ActorAbandoned(self._runtime.now(), child.cell.path, where))
 
 
 def shutdown_seconds(child: Child) -> float:
