@@ -201,6 +201,9 @@ class Actor(pykka.Actor):
         """Do what comes between `on_start` and the first message, then call `done`, with an error if it failed."""
         done()
 
+    def _carried_on(self) -> None:
+        """The supervisor has this instance go on after a failure."""
+
     async def _on_order(self, order: Any, fence: int) -> None:
         """What the cell does not deal with itself: reports of children."""
 

@@ -16,7 +16,7 @@ from everact.actors.mailbox import Mailbox
 from everact.actors.ref import ActorRef
 from everact.actors.turnstile import Turnstile
 from everact.actors.wait_for import Reply, current_actor
-from everact.tasks.errors import EverActError
+from everact.tasks.errors import ActorDead, EverActError
 from everact.tasks.events import DeadLetter
 from everact.tasks.failure import error_name, error_text
 
@@ -220,6 +220,17 @@ class Cell(CellLife):
                 return
         await self.fail(error, fence)
 
+    def _answer_for_what_is_in_hand(self) -> None:
+        while self._in_hand:
+            try:
+                envelope = self._in_hand.pop()
+            except IndexError:  # the turn came back just in time
+                return
+            self.refuse(envelope, self._left_behind_with_it())
+
+    def _left_behind_with_it(self) -> ActorDead:
+        return ActorDead(f"{self.path} was left behind while it handled this message")
+
     def _stopped_by(self, envelope: Envelope) -> None:
         self._report(Gone)  # first, so that whoever has waited for this can use the name again
         if envelope.reply_to is not None:
@@ -240,6 +251,9 @@ class Cell(CellLife):
         watch = self._watched.pop(other, None)
         if watch is not None:
             other._watchers.pop(watch, None)
+
+    def _end_watches(self) -> None:
+        self._tell_watchers()
 
     def _tell_watchers(self) -> None:
         while self._watchers:

@@ -21,6 +21,7 @@ from everact.actors.lifecycle import (
     Down,
     Failed,
     Report,
+    Request,
     Start,
     Started,
     StartFailed,
@@ -29,7 +30,7 @@ from everact.actors.lifecycle import (
 from everact.actors.mailbox import BoundedMailbox, Mailbox
 from everact.actors.stop_flag import StopFlag
 from everact.actors.turnstile import Turnstile
-from everact.tasks.errors import ActorDead, ConfigurationError, EverActError
+from everact.tasks.errors import ConfigurationError, EverActError
 
 if TYPE_CHECKING:
     from everact.actors.actor import Actor
@@ -116,7 +117,10 @@ class CellLife:
     def _make_mailbox(self) -> Mailbox: ...
 
     @abstractmethod
-    def _tell_watchers(self) -> None: ...
+    def _answer_for_what_is_in_hand(self) -> None: ...
+
+    @abstractmethod
+    def _end_watches(self) -> None: ...
 
     @property
     @abstractmethod
@@ -149,12 +153,28 @@ class CellLife:
         elif kind is Begin:
             await self._begin(fence)
         elif kind is Carry:
-            if self.state is CellState.SUSPENDED and order.generation == self.generation:
-                self.state = CellState.RUNNING
+            self._carry_on(order, fence)
         elif kind is TakeDown:
             await self.end(fence, final=order.final, then=partial(self._report, Down))
         elif self.instance is not None:
-            await self.instance._on_order(order, fence)
+            await self._pass_on(order, fence)
+        elif isinstance(order, Request):
+            order.refuse(self.path)
+
+    async def _pass_on(self, order: Any, fence: int) -> None:
+        try:
+            await self.instance._on_order(order, fence)  # type: ignore[union-attr]
+        except BaseException as error:
+            # A supervisor that cannot do its work fails as any actor does; unheard, it would be dead with no end.
+            logger.exception("Unhandled exception in %s:", self.path, exc_info=error)
+            await self.fail(error, fence)
+
+    def _carry_on(self, order: Carry, fence: int) -> None:
+        instance = self.instance
+        if instance is None or self.state is not CellState.SUSPENDED or order.generation != self.generation:
+            return
+        if self._move(fence, CellState.RUNNING):
+            instance._carried_on()
 
     def _report(self, kind: type[Report], *details: Any) -> None:
         if self.parent is not None:
@@ -329,7 +349,7 @@ class CellLife:
         if isinstance(self._executor, PinnedExecutor):
             self._executor.close()
             self._executor = self.environment.shared  # whoever gives one more order gets an answer all the same
-        self._tell_watchers()
+        self._end_watches()
 
     def abandon(self, *, final: bool) -> bool:
         """Leave the turn that is under way behind, and its instance with it. Called by whoever waited too long.
@@ -344,7 +364,7 @@ class CellLife:
                 return False
             self._fence += 1
             callbacks = self._after_end if self._final else []
-            before = self._turnstile
+            before, orders = self._turnstile, self._orders
             self.instance, self.state = None, CellState.DOWN
             self._orders, self._after_end, self._turnstile = [], [], Turnstile(self._fence)
             if under_way := not before.take():
@@ -352,7 +372,10 @@ class CellLife:
             if isinstance(self._executor, PinnedExecutor):
                 self._executor.close()  # its thread leaves when the user code lets it go
                 self._executor = self._executor.renewed()
-        self._answer_for_it()
+        self._answer_for_what_is_in_hand()
+        for order in orders:
+            if isinstance(order, Request):
+                order.refuse(self.path)
         for child in list(self.children.values()):
             child.tell_order(TakeDown(final=False))
         if final or self._final:
@@ -371,14 +394,3 @@ class CellLife:
     def _count(self, threads: int) -> None:
         self.left_behind += threads
         self.environment.left_behind += threads
-
-    def _answer_for_it(self) -> None:
-        while self._in_hand:
-            try:
-                envelope = self._in_hand.pop()
-            except IndexError:  # the turn came back just in time
-                return
-            self.refuse(envelope, self._left_behind_with_it())
-
-    def _left_behind_with_it(self) -> ActorDead:
-        return ActorDead(f"{self.path} was left behind while it handled this message")

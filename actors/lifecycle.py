@@ -60,6 +60,16 @@ class TakeDown:
     final: bool
 
 
+class Request:
+    """An order that somebody waits for the answer to."""
+
+    __slots__ = ()
+
+    def refuse(self, path: str) -> None:
+        """Answer that the cell at `path` cannot do it now."""
+        raise NotImplementedError
+
+
 # -- reports -----------------------------------------------------------------------------------------------
 
 

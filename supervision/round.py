@@ -26,6 +26,7 @@ class Child:
         started: When it was last started (monotonic); None if it never was.
         spawned: Where the one who spawned it waits for its first start.
         playing: The round that has still to do with it, if any.
+        leaving: Whether it is not to be started again, whatever round it is in.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Child:
     started: float | None = None
     spawned: Future[Any] | None = None
     playing: Round | None = None
+    leaving: bool = False
 
 
 @dataclass(slots=True, eq=False)

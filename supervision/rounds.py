@@ -72,7 +72,7 @@ class RoundPlayer(Actor):
             return
         if playing.stopping:
             child = playing.stopping[0]
-            self._order(playing, child, TakeDown(final=False), shutdown_seconds(child))
+            self._order(playing, child, TakeDown(final=child.leaving), shutdown_seconds(child))
         elif playing.starting and playing.delay > 0:
             playing.due = self._runtime.monotonic() + playing.delay
             self._arm(playing.due)
@@ -93,7 +93,7 @@ class RoundPlayer(Actor):
         child = playing.stopping.popleft()
         if child not in playing.starting:
             child.playing = None
-        if child.spec.restart is Restart.TEMPORARY:
+        if child.leaving or child.spec.restart is Restart.TEMPORARY:
             child.cell.close()
             self._remove(child)
         self._go_on(playing)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from everact.actors.actor import Actor
 from everact.actors.cell import Cell
 from everact.actors.future import Future
-from everact.actors.lifecycle import Carry, Ended, Failed, Gone, Report, TakeDown
+from everact.actors.lifecycle import Carry, CellState, Ended, Failed, Gone, Report, Request
 from everact.supervision.child_spec import ChildSpec, Directive
 from everact.supervision.intensity import Intensity
 from everact.supervision.round import Child, Round
@@ -27,11 +27,15 @@ logger = logging.getLogger("everact.supervision")
 
 
 @dataclass(frozen=True, slots=True)
-class AddChild:
+class AddChild(Request):
     """Start one more child, and answer with its reference."""
 
     spec: ChildSpec
     reply: Future[Any]
+
+    def refuse(self, path: str) -> None:
+        """See `Request.refuse`."""
+        self.reply.fail(_unstartable(f"{path}/{self.spec.name or _stem(self.spec)}"))
 
 
 class Supervisor(RoundPlayer):
@@ -76,6 +80,7 @@ class Supervisor(RoundPlayer):
         self._by_cell: dict[Cell, Child] = {}
         self._numbers = itertools.count(1)
         self._ready: Callable[..., object] | None = None
+        self._closing = False
 
     # -- up and down ---------------------------------------------------------------------------------------
 
@@ -95,6 +100,8 @@ class Supervisor(RoundPlayer):
             known = factory if isinstance(factory, type) and issubclass(factory, Actor) else None
             path = f"{self._cell.path}/{name}"
             cell = Cell(self._cell.environment, factory, path=path, parent=self._cell, actor_class=known)
+        else:
+            cell.factory = spec.factory  # of this instance; the one before may have had other ones
         child = self._children[name] = self._by_cell[cell] = Child(name, spec, cell)
         self._cell.children[name] = cell
         return child
@@ -102,7 +109,8 @@ class Supervisor(RoundPlayer):
     def _remove(self, child: Child) -> None:
         if self._children.get(child.name) is not child:
             return
-        del self._children[child.name], self._by_cell[child.cell], self._cell.children[child.name]
+        del self._children[child.name], self._by_cell[child.cell]
+        self._cell.children.pop(child.name, None)
         playing, child.playing = child.playing, None
         if playing is not None:
             playing.drop(child)
@@ -113,13 +121,23 @@ class Supervisor(RoundPlayer):
         self._stop_all(lambda: self._cell.tell_order(_Unwound()))
 
     def _stop_all(self, done: Callable[[], object]) -> None:
+        self._closing = True
         for playing in list(self._rounds):
             self._call_off(playing)
+        for child in self._children.values():
+            if child.spawned is not None:
+                child.leaving = True
+                child.spawned.fail(_unstartable(child.cell.path))
         self._play(Round(stopping=deque(reversed(self._children.values())), done=done))
 
     @property
     def _shutdown_seconds(self) -> float:
         return sum(shutdown_seconds(child) for child in list(self._children.values()))
+
+    def _carried_on(self) -> None:
+        if self._closing:  # it had given up, and stopped them all
+            self._closing = False
+            self._play(Round(starting=deque(self._children.values())))
 
     # -- what it is told -----------------------------------------------------------------------------------
 
@@ -141,8 +159,8 @@ class Supervisor(RoundPlayer):
         if child is None or report.generation != report.cell.generation:
             return
         if isinstance(report, Failed | Ended):
-            # One that is about to be stopped anyhow, in a round, is started again or let go by that round.
-            if child.playing is None or child not in child.playing.stopping:
+            # One that is in a round is stopped anyhow, and started again or let go, by that round.
+            if child.playing is None:
                 self._decide(child, report.error if isinstance(report, Failed) else None)
         elif isinstance(report, Gone):
             self._remove(child)
@@ -163,8 +181,8 @@ class Supervisor(RoundPlayer):
             child.cell.tell_order(Carry(child.cell.generation))
         else:
             self._tell(child, error, "stop")
-            child.cell.tell_order(TakeDown(final=True))
-            self._remove(child)
+            child.leaving = True
+            self._play(Round(stopping=deque((child,))))
 
     def _restart(self, child: Child, error: BaseException | None) -> None:
         now = self._runtime.monotonic()
@@ -225,9 +243,9 @@ class Supervisor(RoundPlayer):
         failure = ActorStartFailed(child.cell.path, _told(error))
         failure.__cause__ = error
         if child.spawned is not None:
-            child.spawned.fail(failure)
             child.cell.close()
             self._remove(child)
+            child.spawned.fail(failure)  # at last, so that nothing is left when the one who waits sees it
         elif self._ready is not None:
             self._tell(child, error, "give up")
             self._give_up(failure)
@@ -235,7 +253,13 @@ class Supervisor(RoundPlayer):
             self._restart(child, error)
 
     def _add(self, order: AddChild) -> None:
+        if self._closing:
+            order.refuse(self._cell.path)
+            return
         name = order.spec.name or self._unused_name(order.spec)
+        taken = self._children.get(name)
+        if taken is not None and taken.cell.state is CellState.STOPPED:
+            self._remove(taken)  # its report is on its way
         if name in self._children:
             msg = f"{self._cell.path} has a child {name!r} already; give this one another name"
             order.reply.fail(ConfigurationError(msg))
@@ -279,6 +303,10 @@ def _named(specs: Iterable[ChildSpec]) -> dict[str, ChildSpec]:
             raise ConfigurationError(msg)
         named[name] = replace(spec, name=name)
     return named
+
+
+def _unstartable(path: str) -> ActorStartFailed:
+    return ActorStartFailed(path, "its supervisor is stopping or being started again")
 
 
 def _stem(spec: ChildSpec) -> str:

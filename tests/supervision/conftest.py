@@ -11,6 +11,7 @@ from everact import Actor, ActorRef, ActorSystem, Backoff, ChildSpec
 from everact.tasks.events import Event
 
 WAIT = 10.0
+POLL = 0.002
 E = TypeVar("E", bound=Event)
 
 
@@ -101,6 +102,16 @@ class Facts:
             event = self._queue.get(timeout=WAIT)
             if isinstance(event, kind):
                 return event
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for something that no event tells of."""
+    pause = threading.Event()
+    for _ in range(int(WAIT / POLL)):
+        if condition():
+            return
+        pause.wait(POLL)
+    pytest.fail(f"it did not come true in {WAIT} s")
 
 
 @pytest.fixture

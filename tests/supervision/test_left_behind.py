@@ -21,10 +21,10 @@ from everact import (
 )
 from everact.actors.cell import Cell
 from everact.actors.envelope import Envelope
-from everact.actors.lifecycle import Start
+from everact.actors.lifecycle import CellState, Start
 from everact.actors.mailbox import Mailbox
 from everact.tasks.events import ActorAbandoned, ChildFailed, DeadLetter
-from tests.supervision.conftest import WAIT, Crash, Facts, Journal, at_once
+from tests.supervision.conftest import WAIT, Crash, Facts, Journal, at_once, until
 
 
 @pytest.fixture
@@ -112,8 +112,7 @@ def test_a_thread_that_comes_back_is_counted_no_more_and_changes_nothing(
     generation = deaf.ask("hello") and deaf._cell.generation
     gate.set()
     assert back.wait(WAIT)
-    while system.health().abandoned_threads:  # the turn has a few more steps to go
-        pass
+    until(lambda: not system.health().abandoned_threads)  # the turn has a few more steps to go
     assert deaf.ask("hello") == "hello"
     assert deaf._cell.generation == generation == 2
 
@@ -127,6 +126,17 @@ def test_every_left_behind_thread_is_counted_though_its_actor_is_gone(
     facts.next(ActorAbandoned)
     journal.refs["a"].ask("hello")
     assert [info.name for info in system.actors() if "pair/" in info.path] == ["a"]
+    assert system.health().abandoned_threads == 1
+
+
+def test_a_child_whose_failure_means_stop_has_its_shutdown_time_and_is_reported_after_that(
+    system: ActorSystem, facts: Facts, gate: threading.Event
+) -> None:
+    ref = system.spawn(lambda: Deaf(gate), name="deaf", spec=at_once(restart=Restart.TEMPORARY, shutdown=0.05))
+    ref.tell("crash")
+    assert facts.next(ChildFailed).decision == "stop"
+    assert facts.next(ActorAbandoned).actor == "tree/user/deaf"
+    assert ref.actor_stopped.wait(WAIT)
     assert system.health().abandoned_threads == 1
 
 
@@ -192,8 +202,7 @@ def test_a_factory_that_comes_back_after_its_time_does_not_get_in_the_way_of_the
     journal.wait_for("late")
     facts.next(ActorAbandoned)
     late.set()
-    while echo.left_behind:
-        pass
+    until(lambda: not echo.left_behind)
     assert echo.ref.ask("hello") == "hello"
     failed = [event.error for event in list(facts._queue.queue) if isinstance(event, ChildFailed)]
     assert all("TimeoutError" in error for error in failed), failed
@@ -205,8 +214,7 @@ def test_a_child_that_hangs_in_the_stop_that_somebody_ordered_is_gone_when_it_is
     system.spawn(pair(journal, gate), name="pair")
     deaf = journal.refs["deaf"]
     stopped = deaf.stop(block=False)
-    while deaf._cell.state.value != "stopping":
-        pass
+    until(lambda: deaf._cell.state is CellState.STOPPING)
     journal.refs["a"].tell("crash")
     facts.next(ActorAbandoned)
     assert stopped.get(timeout=WAIT) is True
