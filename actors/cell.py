@@ -46,7 +46,7 @@ class Cell(CellLife):
         state, instance: Where it is in its life, and the user's object.
         generation: How many instances there have been.
         left_behind: Threads of it left behind that have not come back.
-        cause: What it failed with last, if it has.
+        cause: What it has failed with; None if it has not, or has been started again since, or has gone on.
         stopped: Set when it has ended for good.
         children: The cells below it, by name, if it is a supervisor's. They are kept while that is restarted.
         waits_for: The reply that its code waits for at this moment.
@@ -254,6 +254,8 @@ class Cell(CellLife):
 
     def _end_watches(self) -> None:
         self._tell_watchers()
+        for other in list(self._watched):
+            self.unwatch(other)  # else one that lives longer would keep this cell for ever
 
     def _tell_watchers(self) -> None:
         while self._watchers:

@@ -174,6 +174,7 @@ class CellLife:
         if instance is None or self.state is not CellState.SUSPENDED or order.generation != self.generation:
             return
         if self._move(fence, CellState.RUNNING):
+            self.cause = None
             instance._carried_on()
 
     def _report(self, kind: type[Report], *details: Any) -> None:
@@ -248,6 +249,7 @@ class CellLife:
         if error is not None:
             self._start_failed(fence, error)
         elif self.state is CellState.STARTING and self._move(fence, CellState.RUNNING):
+            self.cause = None
             self._report(Started)
 
     def _start_failed(self, fence: int, error: BaseException) -> None:
