@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Self
 
 import pykka
 
+from everact.actors.birth import being_built
 from everact.actors.cell import Cell
-from everact.actors.cell_life import being_built
 from everact.actors.envelope import EndOfSelf, Envelope
 from everact.actors.future import Future
 from everact.actors.lifecycle import Begin, CellState

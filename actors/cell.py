@@ -14,8 +14,9 @@ from everact.actors.envelope import ORDERS, EndOfSelf, Envelope, Notice, StopOrd
 from everact.actors.lifecycle import CellState, Ended, Gone
 from everact.actors.mailbox import Mailbox
 from everact.actors.ref import ActorRef
+from everact.actors.turnstile import Turnstile
 from everact.actors.wait_for import Reply, current_actor
-from everact.tasks.errors import EverActError
+from everact.tasks.errors import ActorDead, EverActError
 from everact.tasks.events import DeadLetter
 from everact.tasks.failure import error_name, error_text
 
@@ -44,8 +45,8 @@ class Cell(CellLife):
         feed: A second mailbox that it shares with others, if it is one of a pool.
         state, instance: Where it is in its life, and the user's object.
         generation: How many instances there have been.
-        left_behind: Threads left behind that have not come back.
-        cause: What it failed with, until it runs again.
+        left_behind: Threads of it left behind that have not come back.
+        cause: What it has failed with; None if it has not, or has been started again since, or has gone on.
         stopped: Set when it has ended for good.
         children: The cells below it, by name, if it is a supervisor's. They are kept while that is restarted.
         waits_for: The replies that its code waits for at this moment.
@@ -111,11 +112,10 @@ class Cell(CellLife):
         """Start a turn unless one is under way; says whether it did."""
         if self.state is CellState.NEW and not self._orders:
             return False  # made by hand: a thread would wait for a start that may never come, and keep the program
-        try:
-            self._turnstile.pop()
-        except IndexError:
+        turnstile = self._turnstile
+        if not turnstile.take():
             return False
-        self._executor.submit(partial(self._turn, self._fence))
+        self._executor.submit(partial(self._turn, turnstile))
         return True
 
     def refuse(self, envelope: Envelope, error: EverActError) -> None:
@@ -143,19 +143,18 @@ class Cell(CellLife):
             return False
         return not self.mailbox.empty() or (self.feed is not None and not self.feed.empty())
 
-    async def _turn(self, fence: int) -> None:
-        executor, turnstile = self._executor, self._turnstile
+    async def _turn(self, turnstile: Turnstile) -> None:
+        executor, fence = self._executor, turnstile.fence
         current_actor.set(self)
         for _ in range(THROUGHPUT):
             # A class that asks for another thread is known only when its first instance is there.
             if self._fence != fence or self._executor is not executor or not await self._step(fence):
                 break
         current_actor.set(None)
+        turnstile.give_back()
         if self._fence != fence:
-            self.left_behind -= 1
-            return
-        turnstile.append(None)
-        if self._has_work:
+            self._come_back(turnstile)
+        elif self._has_work:
             self.wake()
         elif self.feed is not None and not self.feed.empty():
             self.feed.wake()  # this one was woken for it, and cannot take it
@@ -175,7 +174,8 @@ class Cell(CellLife):
         message = envelope.message
         kind = type(message)
         if kind is StopOrder:
-            await self.end(fence, final=True, then=partial(self._stopped_by, envelope))
+            if not await self.end(fence, final=True, then=partial(self._stopped_by, envelope)):
+                self.mailbox.put(envelope)  # for who comes after this turn
             return True
         if kind is EndOfSelf:
             if message.instance is not self.instance:
@@ -191,21 +191,30 @@ class Cell(CellLife):
         return True
 
     async def _receive(self, envelope: Envelope, message: Any, fence: int) -> None:
-        self.current = envelope
         reply_to = envelope.reply_to
+        self._in_hand.append(envelope)
+        if self._fence != fence:  # left behind just now, perhaps before anybody could see what it had in hand
+            if self._put_down(envelope):
+                self.refuse(envelope, self._left_behind_with_it())
+            return
         try:
             answer = self.instance._handle_receive(message)  # type: ignore[union-attr]
             if self.is_async and inspect.isawaitable(answer):
                 answer = await answer
         except BaseException as error:
-            if self._fence == fence:
-                self.current = None
+            if self._put_down(envelope):
                 await self._failed(envelope, message, error, fence)
             return
-        if self._fence == fence:
-            self.current = None
-            if reply_to is not None:
-                reply_to.settle(answer)
+        if self._put_down(envelope) and reply_to is not None:
+            reply_to.settle(answer)
+
+    def _put_down(self, envelope: Envelope) -> bool:
+        """Whether it is for this turn to answer for the message, and not for who has left the turn behind."""
+        try:
+            self._in_hand.remove(envelope)
+        except ValueError:
+            return False
+        return True
 
     async def _failed(self, envelope: Envelope, message: Any, error: BaseException, fence: int) -> None:
         if envelope.reply_to is None:
@@ -217,10 +226,21 @@ class Cell(CellLife):
                 return
         await self.fail(error, fence)
 
+    def _answer_for_what_is_in_hand(self) -> None:
+        while self._in_hand:
+            try:
+                envelope = self._in_hand.pop()
+            except IndexError:  # the turn came back just in time
+                return
+            self.refuse(envelope, self._left_behind_with_it())
+
+    def _left_behind_with_it(self) -> ActorDead:
+        return ActorDead(f"{self.path} was left behind while it handled this message")
+
     def _stopped_by(self, envelope: Envelope) -> None:
+        self._report(Gone)  # first, so that whoever has waited for this can use the name again
         if envelope.reply_to is not None:
             envelope.reply_to.settle(True)
-        self._report(Gone)
 
     # -- death watch ---------------------------------------------------------------------------------------
 
@@ -238,11 +258,10 @@ class Cell(CellLife):
         if watch is not None:
             other._watchers.pop(watch, None)
 
-    def close(self) -> None:
-        """See `CellLife.close`. It watches nobody any more: those it watched may live on, and must not keep it."""
-        super().close()
+    def _end_watches(self) -> None:
+        self._tell_watchers()
         for other in list(self._watched):
-            self.unwatch(other)
+            self.unwatch(other)  # else one that lives longer would keep this cell for ever
 
     def _tell_watchers(self) -> None:
         while self._watchers:

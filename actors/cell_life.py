@@ -6,12 +6,12 @@ import inspect
 import logging
 from abc import abstractmethod
 from collections.abc import Callable
-from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pykka
 
+from everact.actors.birth import being_built, unfit
 from everact.actors.envelope import Envelope
 from everact.actors.executor import Executor, PinnedExecutor
 from everact.actors.lifecycle import (
@@ -29,7 +29,8 @@ from everact.actors.lifecycle import (
 )
 from everact.actors.mailbox import BoundedMailbox, Mailbox
 from everact.actors.stop_flag import StopFlag
-from everact.tasks.errors import ActorDead, ConfigurationError, EverActError
+from everact.actors.turnstile import Turnstile
+from everact.tasks.errors import ConfigurationError, EverActError
 
 if TYPE_CHECKING:
     from everact.actors.actor import Actor
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from everact.actors.environment import Environment
 
 logger = logging.getLogger("everact.actor")
-being_built: ContextVar[Cell | None] = ContextVar("being_built", default=None)
-"""The cell whose instance is being made here; the instance claims it in its `__init__`."""
 
 
 class CellLife:
@@ -54,12 +53,12 @@ class CellLife:
         "_executor",
         "_fence",
         "_final",
+        "_in_hand",
         "_orders",
         "_turnstile",
         "actor_class",
         "cause",
         "children",
-        "current",
         "environment",
         "factory",
         "generation",
@@ -81,7 +80,6 @@ class CellLife:
         self.generation = 0
         self.left_behind = 0
         self.cause: BaseException | None = None
-        self.current: Envelope | None = None
         self.children: dict[str, Cell] = {}
         self.is_async = False
         self.stopped = StopFlag()
@@ -92,7 +90,9 @@ class CellLife:
         self._final = False
         self._after_end: list[Callable[[], object]] = []
         self._executor: Executor = environment.shared
-        self._turnstile = [None]  # one token while no turn is under way; taking it is the right to start one
+        self._turnstile = Turnstile(0)
+        # The message that is being handled. Whoever takes it out answers for it: the turn, or who leaves that behind.
+        self._in_hand: list[Envelope] = []
 
     # -- what the other half has -----------------------------------------------------------------------------
 
@@ -106,6 +106,10 @@ class CellLife:
         """See `Cell.tell_order`."""
 
     @abstractmethod
+    def wake(self) -> bool:
+        """See `Cell.wake`."""
+
+    @abstractmethod
     def refuse(self, envelope: Envelope, error: EverActError) -> None:
         """See `Cell.refuse`."""
 
@@ -113,7 +117,10 @@ class CellLife:
     def _make_mailbox(self) -> Mailbox: ...
 
     @abstractmethod
-    def _tell_watchers(self) -> None: ...
+    def _answer_for_what_is_in_hand(self) -> None: ...
+
+    @abstractmethod
+    def _end_watches(self) -> None: ...
 
     @property
     @abstractmethod
@@ -130,16 +137,7 @@ class CellLife:
         self.actor_class = actor_class
         environment = self.environment
         self.is_async = inspect.iscoroutinefunction(actor_class.on_receive)
-        before = self._executor
-        if self.is_async:
-            self._executor = environment.loop()
-        elif not actor_class.has_own_thread(alone=environment.alone):
-            self._executor = environment.shared
-        elif not isinstance(before, PinnedExecutor):
-            daemon = not environment.alone or actor_class.use_daemon_thread
-            self._executor = environment.pinned(actor_class.__name__, daemon=daemon)
-        if isinstance(before, PinnedExecutor) and self._executor is not before:
-            before.close()
+        self._executor = environment.executor_for(actor_class, self._executor)
         if is_first and actor_class.mailbox_bound is not None:
             self.mailbox = BoundedMailbox(
                 self._self, environment.runtime, actor_class.mailbox_bound, actor_class.overflow
@@ -154,14 +152,27 @@ class CellLife:
         elif kind is Begin:
             await self._begin(fence)
         elif kind is Carry:
-            if self.state is CellState.SUSPENDED and order.generation == self.generation:
-                self.state, self.cause = CellState.RUNNING, None
+            self._carry_on(order, fence)
         elif kind is TakeDown:
             await self.end(fence, final=order.final, then=partial(self._report, Down))
         elif self.instance is not None:
-            await self.instance._actor_on_order(order, fence)
+            await self._pass_on(order, fence)
         elif isinstance(order, Request):
-            order.refuse(self._self)
+            order.refuse(self.path)
+
+    async def _pass_on(self, order: Any, fence: int) -> None:
+        try:
+            await self.instance._actor_on_order(order, fence)  # type: ignore[union-attr]
+        except BaseException as error:
+            # A supervisor that cannot do its work fails as any actor does; unheard, it would be dead with no end.
+            logger.exception("Unhandled exception in %s:", self.path, exc_info=error)
+            await self.fail(error, fence)
+
+    def _carry_on(self, order: Carry, fence: int) -> None:
+        if self.instance is None or self.state is not CellState.SUSPENDED or order.generation != self.generation:
+            return
+        if self._move(fence, CellState.RUNNING):
+            self.cause = None
 
     def _report(self, kind: type[Report], *details: Any) -> None:
         if self.parent is not None:
@@ -171,17 +182,20 @@ class CellLife:
         return await answer if self.is_async and inspect.isawaitable(answer) else answer
 
     def _move(self, fence: int, state: CellState) -> bool:
-        """Change the state, unless this turn has been left behind."""
+        """Change the state, unless this turn has been left behind, or somebody has ended the cell."""
         with self.environment.transitions:
-            if self._fence != fence:
+            if self._fence != fence or self.state is CellState.STOPPED:
                 return False
             self.state = state
             return True
 
     # -- the start -------------------------------------------------------------------------------------------
 
-    def build(self) -> None:
+    def build(self, fence: int = 0) -> None:
         """Make an instance. Runs user code; raises what that raises.
+
+        Args:
+            fence: Of the turn that makes it. If that has been left behind meanwhile, the instance is let go.
 
         Raises:
             ConfigurationError: The factory made something that cannot live in this cell.
@@ -192,17 +206,22 @@ class CellLife:
             instance = self.factory() if self.factory is not None else None
         finally:
             being_built.reset(token)
-        if getattr(instance, "_actor_cell", None) is not self or self.instance is not None:
-            raise ConfigurationError(_unfit(instance))
-        self.instance = instance
+        with self.environment.transitions:
+            if self._fence != fence:
+                return
+            fits = getattr(instance, "_actor_cell", None) is self and self.instance is None
+            if fits:
+                self.instance = instance
+        if not fits:
+            raise ConfigurationError(unfit(instance))
 
     async def _start(self, fence: int) -> None:
-        if self.state is CellState.STOPPED or not self._move(fence, CellState.STARTING):
+        if not self._move(fence, CellState.STARTING):
             return
         self._final, self._after_end = False, []
         executor = self._executor
         try:
-            self.build()
+            self.build(fence)
         except BaseException as error:
             self._start_failed(fence, error)
             return
@@ -213,7 +232,7 @@ class CellLife:
 
     async def _begin(self, fence: int) -> None:
         instance = self.instance
-        if instance is None:
+        if instance is None or self._fence != fence:
             return
         try:
             await self._answered(instance.on_start())
@@ -256,25 +275,33 @@ class CellLife:
 
     async def end(
         self, fence: int, *, final: bool, failed: bool = False, then: Callable[[], object] = lambda: None
-    ) -> None:
-        """End the instance, then call `then`; `final` ends the cell as well. An end under way takes both over."""
-        if self.state is CellState.STOPPED:
+    ) -> bool:
+        """End the instance, then call `then`; `final` ends the cell as well. An end under way takes both over.
+
+        Returns:
+            False if this turn has been left behind; then nothing comes of it.
+        """
+        with self.environment.transitions:
+            if self._fence != fence:
+                return False
+            state, instance = self.state, self.instance
+            if state is not CellState.STOPPED:
+                self.state = CellState.STOPPING
+                self._final = self._final or final
+                self._after_end.append(then)
+        if state is CellState.STOPPED:
             then()
-            return
-        failed = failed or self.state is CellState.SUSPENDED
-        self._final = self._final or final
-        self._after_end.append(then)
+            return True
         if self._final:
             self._mark_ended()
-        if self.state is CellState.STOPPING:
-            return
-        if not self._move(fence, CellState.STOPPING):
-            return
-        if self.instance is None:
+        if state is CellState.STOPPING:
+            return True
+        if instance is None:
             self._ended()
         else:
             # A supervisor stops its children first, and goes on when the last has reported.
-            await self.instance._actor_unwind(partial(self._end_instance, fence, failed))
+            await instance._actor_unwind(partial(self._end_instance, fence, failed or state is CellState.SUSPENDED))
+        return True
 
     async def _end_instance(self, fence: int, failed: bool) -> None:
         instance = self.instance
@@ -286,15 +313,19 @@ class CellLife:
                     await self._answered(instance.on_stop())
             except BaseException as error:
                 logger.exception("Unhandled exception in %s:", self.path, exc_info=error)
-        if self._move(fence, CellState.DOWN):
+        with self.environment.transitions:
+            if self._fence != fence:
+                return
             self.instance = None
-            self._ended()
+        self._ended()
 
     def _ended(self) -> None:
-        if self._final:
+        with self.environment.transitions:
+            final = self._final or self.state is CellState.STOPPED
+            if not final:
+                self.state = CellState.DOWN
+        if final:
             self.close()
-        else:
-            self.state = CellState.DOWN
         callbacks, self._after_end = self._after_end, []
         for then in callbacks:
             then()
@@ -312,38 +343,55 @@ class CellLife:
             self.state = CellState.STOPPED
             self.factory = None
         self._mark_ended()
-        for child in self.children.values():
+        for child in list(self.children.values()):
             child.close()
         self.children = {}
         self.mailbox.close()
         if isinstance(self._executor, PinnedExecutor):
             self._executor.close()
-        self._tell_watchers()
+            self._executor = self.environment.shared  # whoever gives one more order gets an answer all the same
+        self._end_watches()
 
-    def abandon(self, *, final: bool) -> None:
-        """Leave the turn that is under way behind, and its instance with it. Called by whoever waited too long."""
+    def abandon(self, *, final: bool) -> bool:
+        """Leave the turn that is under way behind, and its instance with it. Called by whoever waited too long.
+
+        A stop from outside that it has not come back from is done with that.
+
+        Returns:
+            Whether there was a turn under way; if not, no thread has been left behind.
+        """
         with self.environment.transitions:
+            if self.state is CellState.STOPPED:
+                return False
             self._fence += 1
-            self.left_behind += 1
-            envelope, self.current = self.current, None
+            callbacks = self._after_end if self._final else []
+            before, orders = self._turnstile, self._orders
             self.instance, self.state = None, CellState.DOWN
-            self._orders, self._after_end, self._turnstile = [], [], [None]
-            executor = self._executor
-            if isinstance(executor, PinnedExecutor):
-                executor.close()  # its thread leaves when the user code lets it go
-                self._executor = executor.renewed()
-        if envelope is not None:
-            self.refuse(envelope, ActorDead(f"{self.path} was left behind while it handled this message"))
-        for child in self.children.values():
+            self._orders, self._after_end, self._turnstile = [], [], Turnstile(self._fence)
+            if under_way := not before.take():
+                self._count(1)
+            if isinstance(self._executor, PinnedExecutor):
+                self._executor.close()  # its thread leaves when the user code lets it go
+                self._executor = self._executor.renewed()
+        self._answer_for_what_is_in_hand()
+        for order in orders:
+            if isinstance(order, Request):
+                order.refuse(self.path)
+        for child in list(self.children.values()):
             child.tell_order(TakeDown(final=False))
-        if final:
+        if final or self._final:
             self.close()
+        for then in callbacks:
+            then()
+        self.wake()  # somebody may have given an order meanwhile
+        return under_way
 
+    def _come_back(self, turnstile: Turnstile) -> None:
+        """A turn that has been left behind is over."""
+        with self.environment.transitions:
+            if turnstile.take():  # else the turn was over before, and has not been counted
+                self._count(-1)
 
-def _unfit(instance: object) -> str:
-    if isinstance(instance, pykka.Actor) and not hasattr(instance, "_actor_cell"):
-        return f"{type(instance).__name__}.__init__ does not call super().__init__(); an actor must, first of all"
-    return (
-        f"the factory returned {instance!r}, which is not a new everact.Actor; it must make one on every call, "
-        "so that a restarted actor starts afresh, and no other actor before that one"
-    )
+    def _count(self, threads: int) -> None:
+        self.left_behind += threads
+        self.environment.left_behind += threads

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from everact.actors.executor import Executor, LoopExecutor, PinnedExecutor
 from everact.actors.runtime import Runtime
 from everact.tasks.events import DeadLetter, Event
+
+if TYPE_CHECKING:
+    from everact.actors.actor import Actor
 
 
 @dataclass(slots=True)
@@ -26,6 +30,7 @@ class Environment:
         publish: Tells subscribers a fact.
         alone: Whether actors here stand alone, in pykka's registry, and keep the program from exiting.
         transitions: Held for a few assignments, while a cell moves from one state to another.
+        left_behind: Threads left behind that have not come back, those of actors that are gone included.
     """
 
     runtime: Runtime
@@ -36,6 +41,7 @@ class Environment:
     publish: Callable[[Event], None]
     alone: bool = False
     transitions: AbstractContextManager[Any] = field(init=False)
+    left_behind: int = 0
     _loop: LoopExecutor | None = None
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
@@ -49,6 +55,17 @@ class Environment:
                 self._loop = self.make_loop()
             return self._loop
 
-    def pinned(self, name: str, *, daemon: bool) -> Executor:
-        """A thread of its own for an actor."""
-        return PinnedExecutor(self.runtime, f"{name}-{next(self._numbers)}", daemon=daemon)
+    def executor_for(self, actor_class: type[Actor], before: Executor) -> Executor:
+        """Where actors of a class run; what one has had before is kept if it fits, else let go."""
+        if inspect.iscoroutinefunction(actor_class.on_receive):
+            chosen: Executor = self.loop()
+        elif not actor_class.has_own_thread(alone=self.alone):
+            chosen = self.shared
+        elif isinstance(before, PinnedExecutor):
+            return before
+        else:
+            name = f"{actor_class.__name__}-{next(self._numbers)}"
+            chosen = PinnedExecutor(self.runtime, name, daemon=not self.alone or actor_class.use_daemon_thread)
+        if isinstance(before, PinnedExecutor):
+            before.close()
+        return chosen

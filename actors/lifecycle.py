@@ -61,12 +61,12 @@ class TakeDown:
 
 
 class Request:
-    """An order that somebody waits for an answer to."""
+    """An order that somebody waits for the answer to."""
 
     __slots__ = ()
 
-    def refuse(self, cell: Cell) -> None:
-        """Answer that the cell has no instance that could see to it."""
+    def refuse(self, path: str) -> None:
+        """Answer that the cell at `path` cannot do it now."""
         raise NotImplementedError
 
 

@@ -75,7 +75,7 @@ def cycle(asker: Asker, reply: Reply) -> tuple[str, ...] | None:
 
     An edge whose reply has come counts no more, though its owner may not have woken up yet.
     """
-    edges = [(reply, (asker.path,))]
+    edges: list[tuple[Reply, tuple[str, ...]]] = [(reply, (asker.path,))]
     passed: set[int] = set()
     while edges:
         edge, path = edges.pop()

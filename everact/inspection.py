@@ -13,7 +13,6 @@ from everact.actors.ticket import STARTED, Ticket
 from everact.engine import Engine
 from everact.storage.checksum import checksum
 from everact.storage.protocol import Selection
-from everact.supervision.guardian import descendants
 from everact.tasks import status as st
 from everact.tasks.errors import TaskNotFound, WaitTimeout, WouldDeadlock
 from everact.tasks.ids import TaskId, id_bytes
@@ -253,9 +252,7 @@ class Inspection:
             return Health(False, self.state, 0, (), 0, 0, 0)
         node = engine.node
         suspended = tuple(pool.spec.name for pool in node.pools if pool.suspended)
-        abandoned = sum(cell.abandoned for pool in node.pools for cell in pool.cells)
-        if engine.guardian is not None:
-            abandoned += sum(cell.left_behind for cell in descendants(engine.guardian.cell))
+        abandoned = sum(cell.abandoned for pool in node.pools for cell in pool.cells) + engine.environment.left_behind
         return Health(
             healthy=not suspended and not abandoned,
             state=self.state,

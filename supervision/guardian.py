@@ -10,7 +10,7 @@ from everact.actors.cell import Cell
 from everact.actors.environment import Environment
 from everact.actors.future import Future
 from everact.actors.latch import Latch
-from everact.actors.lifecycle import CellState, Down, Failed, Report, Start, Started, StartFailed, TakeDown
+from everact.actors.lifecycle import CellState, Down, Failed, Gone, Report, Start, Started, StartFailed, TakeDown
 from everact.supervision.child_spec import ChildSpec
 from everact.supervision.supervisor import AddChild, Supervisor
 from everact.tasks.events import ActorAbandoned
@@ -66,9 +66,7 @@ class Guardian:
             if not cell.children:
                 cell.tell_order(TakeDown(final=True))
         self._wait(LAST_SECONDS)
-        abandoned = [cell for cell in self._left() if not cell.children]
-        for cell in abandoned:
-            self._leave_behind(cell)
+        abandoned = [cell for cell in self._left() if not cell.children and self._leave_behind(cell)]
         if not self._wait(LAST_SECONDS):
             self.cell.close()  # and all below it
         return [cell.path for cell in abandoned]
@@ -79,11 +77,12 @@ class Guardian:
     def _left(self) -> list[Cell]:
         return [cell for cell in descendants(self.cell) if cell.state not in (CellState.STOPPED, CellState.DOWN)]
 
-    def _leave_behind(self, cell: Cell) -> None:
-        logger.error("%s did not stop in time; its thread is left behind", cell.path)
-        cell.abandon(final=True)
-        cell.parent.tell_order(Down(cell, cell.generation))
-        self._environment.publish(ActorAbandoned(self._environment.runtime.now(), cell.path, "stopping"))
+    def _leave_behind(self, cell: Cell) -> bool:
+        if was_busy := cell.abandon(final=True):
+            logger.error("%s did not stop in time; its thread is left behind", cell.path)
+            self._environment.publish(ActorAbandoned(self._environment.runtime.now(), cell.path, "stopping"))
+        cell.parent.tell_order(Gone(cell, cell.generation))
+        return was_busy
 
 
 def descendants(cell: Cell) -> Iterator[Cell]:

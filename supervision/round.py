@@ -27,6 +27,7 @@ class Child:
         started: When it was last started (monotonic); None if it never was.
         spawned: Where the one who spawned it waits for its first start.
         playing: The round that has still to do with it, if any.
+        leaving: Whether it is not to be started again, whatever round it is in.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Child:
     started: float | None = None
     spawned: Future[Any] | None = None
     playing: Round | None = None
+    leaving: bool = False
 
     def let_down(self, why: str) -> None:
         """Tell the one who waits for its first start, if anybody does, that there will be none."""

@@ -77,7 +77,7 @@ class RoundPlayer(Actor):
             return
         if playing.stopping:
             child = playing.stopping[0]
-            self._order(playing, child, TakeDown(final=False), shutdown_seconds(child))
+            self._order(playing, child, TakeDown(final=child.leaving), shutdown_seconds(child))
         elif playing.starting and playing.delay > 0:
             playing.due = self._runtime.monotonic() + playing.delay
             self._arm(playing.due)
@@ -98,8 +98,7 @@ class RoundPlayer(Actor):
         child = playing.stopping.popleft()
         if child not in playing.starting:
             child.playing = None
-            child.let_down(f"{self._cell.path} stops")
-        if child.spec.restart is Restart.TEMPORARY:
+        if child.leaving or child.spec.restart is Restart.TEMPORARY:
             child.cell.close()
             self._remove(child)
         self._go_on(playing)
@@ -151,9 +150,9 @@ class RoundPlayer(Actor):
             self._start_failed(playing, TimeoutError(f"{child.cell.path} did not start within {seconds:g} s"))
 
     def _leave_behind(self, child: Child, where: str, seconds: float) -> None:
-        logger.error("%s was still %s after %g s; its thread is left behind", child.cell.path, where, seconds)
-        child.cell.abandon(final=False)
-        self._cell.environment.publish(ActorAbandoned(self._runtime.now(), child.cell.path, where))
+        if child.cell.abandon(final=False):
+            logger.error("%s was still %s after %g s; its thread is left behind", child.cell.path, where, seconds)
+            self._cell.environment.publish(ActorAbandoned(self._runtime.now(), child.cell.path, where))
 
 
 def shutdown_seconds(child: Child) -> float:

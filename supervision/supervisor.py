@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from everact.actors.actor import Actor
 from everact.actors.cell import Cell
 from everact.actors.future import Future
-from everact.actors.lifecycle import Carry, CellState, Ended, Failed, GaveUp, Gone, Report, Request, TakeDown
+from everact.actors.lifecycle import Carry, CellState, Ended, Failed, GaveUp, Gone, Report, Request
 from everact.supervision.child_spec import ChildSpec, Directive
 from everact.supervision.intensity import Intensity
 from everact.supervision.round import Child, Round
@@ -33,10 +33,9 @@ class AddChild(Request):
     spec: ChildSpec
     reply: Future[Any]
 
-    def refuse(self, cell: Cell) -> None:
-        """Answer that this supervisor starts no child now."""
-        name = self.spec.name or _stem(self.spec)
-        self.reply.fail(ActorStartFailed(f"{cell.path}/{name}", f"its supervisor is {cell.state.value}"))
+    def refuse(self, path: str) -> None:
+        """See `Request.refuse`."""
+        self.reply.fail(_unstartable(f"{path}/{self.spec.name or _stem(self.spec)}"))
 
 
 class Supervisor(RoundPlayer):
@@ -110,7 +109,8 @@ class Supervisor(RoundPlayer):
     def _remove(self, child: Child) -> None:
         if self._children.get(child.name) is not child:
             return
-        del self._children[child.name], self._by_cell[child.cell], self._cell.children[child.name]
+        del self._children[child.name], self._by_cell[child.cell]
+        self._cell.children.pop(child.name, None)
         playing, child.playing = child.playing, None
         child.let_down(f"{self._cell.path} has let it go")
         if playing is not None:
@@ -125,6 +125,10 @@ class Supervisor(RoundPlayer):
         self._closing = True
         for playing in list(self._rounds):
             self._call_off(playing)
+        for child in self._children.values():
+            if child.spawned is not None:
+                child.leaving = True
+                child.spawned.fail(_unstartable(child.cell.path))
         self._play(Round(stopping=deque(reversed(self._children.values())), done=done))
 
     @property
@@ -151,8 +155,8 @@ class Supervisor(RoundPlayer):
         if child is None or report.generation != report.cell.generation:
             return
         if isinstance(report, Failed | Ended):
-            # One that is about to be stopped anyhow, in a round, is started again or let go by that round.
-            if child.playing is None or child not in child.playing.stopping:
+            # One that is in a round is stopped anyhow, and started again or let go, by that round.
+            if child.playing is None:
                 error = report.error if isinstance(report, Failed) else None
                 self._decide(child, error, can_resume=not isinstance(report, GaveUp))
         elif isinstance(report, Gone):
@@ -174,8 +178,8 @@ class Supervisor(RoundPlayer):
             child.cell.tell_order(Carry(child.cell.generation))
         else:
             self._tell(child, error, "stop")
-            child.cell.tell_order(TakeDown(final=True))
-            self._remove(child)
+            child.leaving = True
+            self._play(Round(stopping=deque((child,))))
 
     def _restart(self, child: Child, error: BaseException | None) -> None:
         now = self._runtime.monotonic()
@@ -235,10 +239,11 @@ class Supervisor(RoundPlayer):
         child = playing.starting[0]
         failure = ActorStartFailed(child.cell.path, _told(error))
         failure.__cause__ = error
-        if child.spawned is not None:
-            child.spawned.fail(failure)
+        spawned, child.spawned = child.spawned, None
+        if spawned is not None:
             child.cell.close()
             self._remove(child)
+            spawned.fail(failure)  # at last, so that nothing is left when the one who waits sees it
         elif self._ready is not None:
             self._tell(child, error, "give up")
             self._give_up(failure)
@@ -247,9 +252,12 @@ class Supervisor(RoundPlayer):
 
     def _add(self, order: AddChild) -> None:
         if self._closing:
-            order.refuse(self._cell)
+            order.refuse(self._cell.path)
             return
         name = order.spec.name or self._unused_name(order.spec)
+        taken = self._children.get(name)
+        if taken is not None and taken.cell.state is CellState.STOPPED:
+            self._remove(taken)  # its report is on its way
         if name in self._children:
             msg = f"{self._cell.path} has a child {name!r} already; give this one another name"
             order.reply.fail(ConfigurationError(msg))
@@ -293,6 +301,10 @@ def _named(specs: Iterable[ChildSpec]) -> dict[str, ChildSpec]:
             raise ConfigurationError(msg)
         named[name] = replace(spec, name=name)
     return named
+
+
+def _unstartable(path: str) -> ActorStartFailed:
+    return ActorStartFailed(path, "its supervisor is stopping or being started again")
 
 
 def _stem(spec: ChildSpec) -> str:
