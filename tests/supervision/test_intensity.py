@@ -119,3 +119,26 @@ def test_a_budget_without_meaning_is_refused_with_an_example(options: dict[str, 
 
 def test_the_default_is_three_restarts_a_minute() -> None:
     assert (Intensity().restarts, Intensity().within) == (3, 60.0)
+
+
+def test_a_budget_without_end_admits_every_restart_and_remembers_none() -> None:
+    history: tuple[float, ...] | None = ()
+    for _ in range(1000):
+        history = Intensity(None).admit(5.0, history)
+        assert history == ()
+
+
+def test_a_large_budget_is_cut_and_not_looked_through() -> None:
+    looked_at = 0
+
+    class Moment(float):
+        def __neg__(self) -> float:
+            nonlocal looked_at
+            looked_at += 1
+            return -float(self)
+
+    history = tuple(Moment(moment) for moment in range(5000, 0, -1))
+    following = Intensity(10_000, within=1000).admit(5000.0, history)
+    assert following is not None
+    assert len(following) == 1002
+    assert looked_at <= 14
