@@ -14,7 +14,7 @@ from everact.actors.envelope import ORDERS, EndOfSelf, Envelope, Notice, StopOrd
 from everact.actors.lifecycle import CellState, Ended, Gone
 from everact.actors.mailbox import Mailbox
 from everact.actors.ref import ActorRef
-from everact.actors.wait_for import Reply, current_actor
+from everact.actors.wait_for import Wait, current_actor, current_message
 from everact.tasks.errors import EverActError
 from everact.tasks.events import DeadLetter
 from everact.tasks.failure import error_name, error_text
@@ -48,7 +48,7 @@ class Cell(CellLife):
         cause: What it failed with last, if it has.
         stopped: Set when it has ended for good.
         children: The cells below it, by name, if it is a supervisor's. They are kept while that is restarted.
-        waits_for: The reply that its code waits for at this moment.
+        waits_for: The replies that its code waits for at this moment.
     """
 
     __slots__ = ("_id", "_path", "_watched", "_watchers", "feed", "ref", "waits_for")
@@ -65,7 +65,7 @@ class Cell(CellLife):
         super().__init__(environment, factory, parent)
         self.ref: ActorRef[Any] = ActorRef(self)
         self.feed: Mailbox | None = None
-        self.waits_for: Reply | None = None
+        self.waits_for: list[Wait] = []
         self._path = path
         self._id = environment.runtime.new_id()
         self._watchers: dict[object, Cell] = {}
@@ -168,6 +168,10 @@ class Cell(CellLife):
             envelope = self.feed.take() if self.feed is not None else None
             if envelope is None:
                 return False
+            if envelope.reply_to is not None:
+                envelope.reply_to.target = self._self
+        if envelope.reply_to is not None and envelope.reply_to.withdrawn:
+            return True
         message = envelope.message
         kind = type(message)
         if kind is StopOrder:
@@ -186,6 +190,8 @@ class Cell(CellLife):
 
     async def _receive(self, envelope: Envelope, message: Any, fence: int) -> None:
         self.current = envelope
+        if self.is_async:
+            current_message.set(envelope)
         reply_to = envelope.reply_to
         try:
             answer = self.instance._handle_receive(message)  # type: ignore[union-attr]
