@@ -191,8 +191,7 @@ class Supervisor(RoundPlayer):
 
     def _exhausted(self, child: Child, error: BaseException | None) -> RestartsExhausted:
         limit = self._intensity
-        allowed = limit.restarts or 0  # None, which stands for any number, never comes here
-        gives_up = RestartsExhausted(self._cell.path, child.cell.path, _told(error), allowed, limit.within)
+        gives_up = RestartsExhausted(self._cell.path, child.cell.path, _told(error), limit.restarts, limit.within)
         gives_up.__cause__ = error
         return gives_up
 

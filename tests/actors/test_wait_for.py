@@ -25,10 +25,12 @@ class Linked(Actor):
     def __init__(self) -> None:
         super().__init__()
         self.next: Any = None
+        self.handled = 0
 
     def on_receive(self, message: Any) -> Any:
         if callable(message):
             return message(self)
+        self.handled += 1
         if self.next is None:
             return [message]
         return [message, *self.next.ask(message)]
@@ -41,6 +43,7 @@ class AsyncLinked(Linked):
         if callable(message):
             answer = message(self)
             return await answer if asyncio.iscoroutine(answer) else answer
+        self.handled += 1
         if self.next is None:
             return [message]
         return [message, *await self.next.ask(message, block=False)]
@@ -135,18 +138,10 @@ def test_the_actors_of_a_ring_go_on_after_it_was_found(system: ActorSystem, kind
 def test_an_ask_that_was_found_in_a_ring_is_not_handled_later(system: ActorSystem, kind: str) -> None:
     refs = spawned(system, *[KINDS[kind]] * 2)
     link(refs)
-    for ref in refs * 20:
-        with pytest.raises(AskCycle):
-            ref.ask("hello", timeout=AT_ONCE)
-    # Each message would have been asked on, found to be in a ring, and left in the next mailbox, for ever.
-    for ref in refs:
-        ref.ask(lambda actor: setattr(actor, "next", None), timeout=AT_ONCE)
-    heard: list[Any] = []
-    for ref in refs:
-        ref.ask(lambda actor: setattr(actor, "on_receive", heard.append), timeout=AT_ONCE)
-    for ref in refs:
-        ref.ask("last", timeout=AT_ONCE)
-    assert heard == ["last", "last"]
+    with pytest.raises(AskCycle):
+        refs[0].ask("hello", timeout=AT_ONCE)
+    # It would have been asked on, found to be in a ring, and left in the next mailbox, for ever.
+    assert [ref.ask(lambda actor: actor.handled, timeout=AT_ONCE) for ref in refs] == [1, 1]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -370,7 +365,7 @@ def reaches(drawn: list[Edge], start: int, goal: int) -> bool:
     """Whether live edges lead there, by brute force: all that is reachable, grown until nothing is added."""
     live = {(source, target) for source, target, opened, at_hand in drawn if at_hand and not opened}
     reached = {start}
-    while more := {target for source, target in live if source in reached and target not in reached}:
+    while more := {to for source, to in live if to is not None and source in reached and to not in reached}:
         reached |= more
     return goal in reached
 

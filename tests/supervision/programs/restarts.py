@@ -114,9 +114,9 @@ def measure(kind: type[Failing], count: int) -> dict[str, Any]:
         top = system.spawn(lambda: Supervisor(intensity=Intensity(None)))
         ref = system.spawn(kind, spec=spec, under=top)
         restart(ref, WARM_UP)
-        before, instances = look(), ref.ask("instances")
+        before, instances = look(), int(ref.ask("instances", block=True))
         seconds = timed(lambda: restart(ref, count))
-        after, restarts = look(), ref.ask("instances") - instances
+        after, restarts = look(), int(ref.ask("instances", block=True)) - instances
     return {
         "restarts": restarts,
         "restarts_per_second": round(count / seconds),
