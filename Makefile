@@ -10,12 +10,14 @@ SECONDS ?= 60
 SEED ?= 0
 IMAGES ?= 10000
 TASKS ?= 1000000
+RESTARTS ?= 100000
+ASKS ?= 1000000
 
 # Stamps, so that nothing is installed twice. `DEV_READY=` (empty) uses VENV just as it is.
 DEMO_READY ?= $(VENV)/.demo-ready
 DEV_READY ?= $(VENV)/.dev-ready
 
-.PHONY: demo test crash fire backlog power-cut injection bench bench-smoke check lint types layers doctests format clean
+.PHONY: demo test crash fire backlog power-cut injection restarts ask-races bench bench-smoke check lint types layers doctests format clean
 
 demo: $(DEMO_READY)
 	$(BIN)/everact demo
@@ -51,6 +53,14 @@ bench-smoke: $(DEV_READY)
 # A million tasks queued and a million scheduled, a kill, and 200,000 of them worked off.
 backlog: $(DEV_READY)
 	$(BIN)/python tests/crash/programs/backlog.py report --tasks $(TASKS)
+
+# One actor restarted RESTARTS times: what is left behind, and how fast it goes.
+restarts: $(DEV_READY)
+	$(BIN)/python tests/supervision/programs/restarts.py --restarts $(RESTARTS)
+
+# Both of pykka's races, ASKS times, on everact's actors and on stock pykka's.
+ask-races: $(DEV_READY)
+	$(BIN)/python tests/actors/programs/ask_races.py --asks $(ASKS)
 
 check: lint types layers doctests
 

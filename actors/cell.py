@@ -15,7 +15,7 @@ from everact.actors.lifecycle import CellState, Ended, Gone
 from everact.actors.mailbox import Mailbox
 from everact.actors.ref import ActorRef
 from everact.actors.turnstile import Turnstile
-from everact.actors.wait_for import Reply, current_actor
+from everact.actors.wait_for import Wait, current_actor, current_message
 from everact.tasks.errors import ActorDead, EverActError
 from everact.tasks.events import DeadLetter
 from everact.tasks.failure import error_name, error_text
@@ -66,7 +66,7 @@ class Cell(CellLife):
         super().__init__(environment, factory, parent)
         self.ref: ActorRef[Any] = ActorRef(self)
         self.feed: Mailbox | None = None
-        self.waits_for: list[Reply] = []
+        self.waits_for: list[Wait] = []
         self._path = path
         self._id = environment.runtime.new_id()
         self._watchers: dict[object, Cell] = {}
@@ -88,6 +88,14 @@ class Cell(CellLife):
     def ask_timeout(self) -> float | None:
         """Seconds after which an ask gives up."""
         return getattr(self.actor_class, "ask_timeout", None)
+
+    @property
+    def current(self) -> Envelope | None:
+        """The message at hand; None in hooks."""
+        try:
+            return self._in_hand[-1]
+        except IndexError:
+            return None
 
     @property
     def is_current(self) -> bool:
@@ -166,31 +174,43 @@ class Cell(CellLife):
             return True
         if self.state is not CellState.RUNNING:
             return False
-        envelope = self.mailbox.take()
+        envelope = self._take()
         if envelope is None:
-            envelope = self.feed.take() if self.feed is not None else None
-            if envelope is None:
-                return False
+            return False
+        if envelope.reply_to is not None and envelope.reply_to.withdrawn:
+            return True
         message = envelope.message
+        if type(message) in ORDERS:
+            await self._heed(envelope, message, fence)
+        else:
+            await self._receive(envelope, message, fence)
+        return True
+
+    def _take(self) -> Envelope | None:
+        envelope = self.mailbox.take()
+        if envelope is None and self.feed is not None:
+            envelope = self.feed.take()
+            if envelope is not None and envelope.reply_to is not None:
+                envelope.reply_to.target = self
+        return envelope
+
+    async def _heed(self, envelope: Envelope, message: Any, fence: int) -> None:
+        """What everact itself has put among the messages."""
         kind = type(message)
         if kind is StopOrder:
             if not await self.end(fence, final=True, then=partial(self._stopped_by, envelope)):
                 self.mailbox.put(envelope)  # for who comes after this turn
-            return True
-        if kind is EndOfSelf:
-            if message.instance is not self.instance:
-                return True  # said by the instance before this one, and it has ended
-            await self.end(fence, final=self.parent is None, then=partial(self._report, Ended))
-            return True
-        if kind is Notice:
-            if self._watched.get(message.cell) is not message.watch:
-                return True  # it was called off
+        elif kind is EndOfSelf:
+            # Unless it was said by the instance before this one, which has ended.
+            if message.instance is self.instance:
+                await self.end(fence, final=self.parent is None, then=partial(self._report, Ended))
+        elif self._watched.get(message.cell) is message.watch:  # else the watch was called off
             del self._watched[message.cell]
-            message = message.terminated
-        await self._receive(envelope, message, fence)
-        return True
+            await self._receive(envelope, message.terminated, fence)
 
     async def _receive(self, envelope: Envelope, message: Any, fence: int) -> None:
+        if self.is_async:
+            current_message.set(envelope)
         reply_to = envelope.reply_to
         self._in_hand.append(envelope)
         if self._fence != fence:  # left behind just now, perhaps before anybody could see what it had in hand

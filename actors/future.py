@@ -14,7 +14,7 @@ import pykka
 from everact.actors.latch import Latch
 from everact.actors.runtime import Full, Runtime, process_runtime
 from everact.actors.wait_for import Asker, waiting_for
-from everact.tasks.errors import AskTimeout, BlockingCallError
+from everact.tasks.errors import AskCycle, AskTimeout, BlockingCallError
 
 T = TypeVar("T")
 J = TypeVar("J")
@@ -29,6 +29,10 @@ class Future(Latch, pykka.Future[T]):
     It keeps what pykka's `ThreadingFuture` does, `map`, `filter`, `join` and `reduce` included, and differs where
     that could hang: the reply to an ask has a deadline, the first who sets it wins without hurting the actor that
     comes second, and `await` lets the event loop go on.
+
+    Attributes:
+        target: The actor that the reply must come from; None if it need not be an actor.
+        withdrawn: Whether the message that this is the reply to shall not be handled.
 
     Example:
         >>> later = Future()
@@ -47,13 +51,9 @@ class Future(Latch, pykka.Future[T]):
         self._value: Any = None
         self._error: ExcInfo | None = None
         self._get_hook: Any = None
-        self._target = target
+        self.target = target
+        self.withdrawn = False
         self._deadline = deadline
-
-    @property
-    def target(self) -> Asker | None:
-        """The actor that the reply must come from; None if it need not be an actor."""
-        return self._target
 
     def get(self, *, timeout: float | None = None) -> Any:
         """Wait for the value and return it; an exception that was set is raised instead.
@@ -72,7 +72,9 @@ class Future(Latch, pykka.Future[T]):
         if self._get_hook is not None:
             return self._hooked(timeout)
         if not self._opened:
-            self._wait(timeout)
+            self._refuse_to_block()
+            with waiting_for(self):
+                self._block(timeout)
         if self._error is None:
             return self._value
         kind, error, traceback = self._error
@@ -125,6 +127,19 @@ class Future(Latch, pykka.Future[T]):
     def fail(self, error: BaseException) -> bool:
         """Set an exception, as `settle` does."""
         return self.settle(exc_info=(type(error), error, error.__traceback__))
+
+    def get_after(self, send: Callable[[], object], timeout: float | None) -> Any:
+        """Send the message that this is the reply to, and wait for it; if that could never end, nothing is sent."""
+        self._refuse_to_block()
+        with waiting_for(self):
+            send()
+            self._block(timeout)
+        return self.get()
+
+    def withdraw(self, error: AskCycle) -> None:
+        """See `Reply.withdraw`."""
+        self.withdrawn = True
+        self.fail(error)
 
     # -- derived futures -----------------------------------------------------------------------------------
 
@@ -180,16 +195,18 @@ class Future(Latch, pykka.Future[T]):
     def _hooked(self, timeout: float | None) -> Any:
         return self._get_hook.run(timeout)
 
-    def _wait(self, timeout: float | None) -> None:
-        if self._runtime.role() is not None and not self._opened:
-            raise BlockingCallError("Future.get", str(self._runtime.role()))
+    def _refuse_to_block(self) -> None:
+        role = self._runtime.role()
+        if role is not None:
+            raise BlockingCallError("Future.get", role)
+
+    def _block(self, timeout: float | None) -> None:
         seconds = self._deadline if timeout is None else timeout
-        with waiting_for(self):
-            if not Latch.wait(self, self._runtime.gate, None if seconds is None else max(seconds, 0.0)):
-                raise self._late(seconds)
+        if not Latch.wait(self, self._runtime.gate, None if seconds is None else max(seconds, 0.0)):
+            raise self._late(seconds)
 
     def _late(self, seconds: float | None) -> AskTimeout:
-        name = "the actor that was asked" if self._target is None else self._target.path
+        name = "the actor that was asked" if self.target is None else self.target.path
         return AskTimeout(name, seconds or 0.0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, overload
 
 import pykka
@@ -98,14 +99,20 @@ class ActorRef(pykka.ActorRef[A]):
         cell = self._cell
         self._refuse_to_block("ask", block=block)
         future: Future[Any] = Future(cell.environment.runtime, cell, cell.ask_timeout)
+        if block:
+            return future.get_after(partial(self._send, message, future), timeout)
+        self._send(message, future)
+        return future
+
+    def _send(self, message: Any, future: Future[Any]) -> None:
+        cell = self._cell
         if cell.stopped.is_set():
             future.fail(self._dead())
-        else:
-            try:
-                cell.mailbox.put(Envelope(message, future))
-            except MailboxFull as error:
-                future.fail(error)
-        return future.get(timeout=timeout) if block else future
+            return
+        try:
+            cell.mailbox.put(Envelope(message, future))
+        except MailboxFull as error:
+            future.fail(error)
 
     @overload
     def stop(self, *, block: Literal[True], timeout: float | None = None) -> bool: ...
@@ -130,11 +137,16 @@ class ActorRef(pykka.ActorRef[A]):
         cell = self._cell
         self._refuse_to_block("stop", block=block)
         stopped: Future[bool] = Future(cell.environment.runtime, cell, cell.ask_timeout)
-        if cell.stopped.is_set():
+        if block:
+            return bool(stopped.get_after(partial(self._send_stop, stopped), timeout))
+        self._send_stop(stopped)
+        return stopped
+
+    def _send_stop(self, stopped: Future[bool]) -> None:
+        if self._cell.stopped.is_set():
             stopped.settle(False)
         else:
-            cell.mailbox.put(Envelope(StopOrder(), stopped))
-        return stopped.get(timeout=timeout) if block else stopped
+            self._cell.mailbox.put(Envelope(StopOrder(), stopped))
 
     def proxy(self) -> ActorProxy[A]:
         """Wrap the reference, so that methods and fields of the actor can be used as if it were here.

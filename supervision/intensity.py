@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
+from operator import neg
 
 from everact.tasks.errors import ConfigurationError
 
@@ -16,7 +18,7 @@ class Intensity:
     those older than the window are forgotten.
 
     Args:
-        restarts: How many are allowed; 0 makes the first one fatal.
+        restarts: How many are allowed; 0 makes the first one fatal, None allows any number.
         within: Length of the window in seconds.
 
     Raises:
@@ -29,11 +31,11 @@ class Intensity:
         True
     """
 
-    restarts: int = 3
+    restarts: int | None = 3
     within: float = 60.0
 
     def __post_init__(self) -> None:
-        counts = type(self.restarts) is int and self.restarts >= 0
+        counts = self.restarts is None or (type(self.restarts) is int and self.restarts >= 0)
         window = isinstance(self.within, int | float) and math.isfinite(self.within) and self.within > 0
         if not (counts and window):
             msg = (
@@ -51,6 +53,8 @@ class Intensity:
         Returns:
             The new history, or None if this restart is one too many.
         """
-        kept = tuple(moment for moment in history if moment >= now - self.within)
-        counted = (now, *kept)
-        return counted if len(counted) <= self.restarts else None
+        if self.restarts is None:
+            return ()  # nothing will ever be asked of it
+        # A large budget has a long history, and every restart copies it: it is cut, not looked through.
+        kept = history[: bisect_right(history, self.within - now, key=neg)]
+        return (now, *kept) if len(kept) < self.restarts else None

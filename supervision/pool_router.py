@@ -141,7 +141,10 @@ class Switchboard(Mailbox):
 
     def by_key(self, key: Callable[[Any], Hashable], envelope: Envelope) -> None:
         """See `Routing.BY_KEY`."""
-        self._cells[hash(key(envelope.message)) % len(self._cells)].mailbox.put(envelope)
+        cell = self._cells[hash(key(envelope.message)) % len(self._cells)]
+        if envelope.reply_to is not None:
+            envelope.reply_to.target = cell
+        cell.mailbox.put(envelope)
 
     def broadcast(self, envelope: Envelope) -> None:
         """See `Routing.BROADCAST`."""

@@ -32,7 +32,7 @@ class RoundPlayer(Actor):
         super().__init__()
         self._runtime = self._cell.environment.runtime
         self._rounds: dict[Round, None] = {}
-        self._timer_at: float | None = None
+        self._calls: list[float] = []  # when the timer calls, the next one last
 
     @property
     def _cell(self) -> Cell:
@@ -120,11 +120,16 @@ class RoundPlayer(Actor):
             self._all_played()
 
     def _arm(self, due: float) -> None:
-        """Have the timer call in time. One call is under way at a time, unless an earlier one is needed."""
-        if self._timer_at is None or self._timer_at > due:
-            self._timer_at = due
-            wait = max(due - self._runtime.monotonic(), 0.0)
-            self._cell.environment.call_after(wait, lambda: self._cell.tell_order(Tick()))
+        """Have the timer call in time. Calls that are under way already are waited for, never doubled."""
+        if not self._calls or self._calls[-1] > due:
+            self._calls.append(due)
+            cell = self._cell  # a supervisor that has been replaced is not kept by its calls
+            cell.environment.call_after(max(due - self._runtime.monotonic(), 0.0), lambda: cell.tell_order(Tick()))
+
+    def _called(self) -> None:
+        if self._calls:  # else it was for the instance before this one
+            self._calls.pop()
+        self._see_what_is_due()
 
     def _see_what_is_due(self) -> None:
         now = self._runtime.monotonic()

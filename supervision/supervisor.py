@@ -141,8 +141,7 @@ class Supervisor(RoundPlayer):
         if isinstance(order, Report):
             self._hear(order)
         elif isinstance(order, Tick):
-            self._timer_at = None
-            self._see_what_is_due()
+            self._called()
         elif isinstance(order, AddChild):
             self._add(order)
         elif isinstance(order, _Unwound):

@@ -167,7 +167,7 @@ class MailboxFull(EverActError):
 class RestartsExhausted(EverActError):
     """The children of a supervisor failed more often than its intensity allows; it gives up and fails itself."""
 
-    def __init__(self, supervisor: str, child: str, error: str, restarts: int, within: float) -> None:
+    def __init__(self, supervisor: str, child: str, error: str, restarts: int | None, within: float) -> None:
         self.supervisor = supervisor
         self.child = child
         super().__init__(

@@ -20,8 +20,8 @@ class RestartIntensity(Protocol):
     """How many restarts in how long a window a pool tolerates: `everact.Intensity`."""
 
     @property
-    def restarts(self) -> int:
-        """Restarts allowed inside the window."""
+    def restarts(self) -> int | None:
+        """Restarts allowed inside the window; None for any number."""
         ...
 
     @property

@@ -1,8 +1,12 @@
 """What the tests of supervision share: a system, a journal that its actors write, and the facts it publishes."""
 
+import json
 import queue
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -13,6 +17,8 @@ from everact.tasks.events import Event
 WAIT = 10.0
 POLL = 0.002
 E = TypeVar("E", bound=Event)
+PROGRAMS = Path(__file__).with_name("programs")
+Measure = Callable[..., dict[str, Any]]
 
 
 class Crash(Exception):
@@ -128,3 +134,16 @@ def facts(system: ActorSystem) -> Facts:
 @pytest.fixture
 def journal() -> Journal:
     return Journal()
+
+
+@pytest.fixture
+def measure() -> Measure:
+    """Runs a program by its file name with arguments, and returns the figures that it prints and its exit code."""
+
+    def run(name: str, *arguments: str) -> dict[str, Any]:
+        command = [sys.executable, str(PROGRAMS / name), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+        assert done.stdout, done.stderr
+        return {**json.loads(done.stdout), "exit_code": done.returncode}
+
+    return run

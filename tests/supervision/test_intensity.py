@@ -31,7 +31,7 @@ def otp(intensity: Intensity, moments: list[float]) -> list[bool]:
     answers = []
     for moment in moments:
         inside = [earlier for earlier in kept if moment - earlier <= intensity.within]
-        answers.append(len(inside) + 1 <= intensity.restarts)
+        answers.append(intensity.restarts is None or len(inside) + 1 <= intensity.restarts)
         if answers[-1]:
             kept.append(moment)
     return answers
@@ -63,6 +63,7 @@ def test_a_restart_is_admitted_exactly_when_otp_admits_it(case: tuple[Intensity,
 def test_no_window_ever_holds_more_than_the_allowed_restarts(case: tuple[Intensity, list[float]]) -> None:
     intensity, moments = case
     allowed = [m for m, ok in zip(moments, admitted(intensity, moments), strict=True) if ok]
+    assert intensity.restarts is not None
     for start in allowed:
         assert sum(start <= moment <= start + intensity.within for moment in allowed) <= intensity.restarts
 
@@ -77,7 +78,7 @@ def test_the_history_is_newest_first_and_no_longer_than_the_budget(case: tuple[I
             continue
         assert following[0] == moment
         assert list(following) == sorted(following, reverse=True)
-        assert len(following) <= intensity.restarts
+        assert intensity.restarts is None or len(following) <= intensity.restarts
         history = following
 
 
@@ -119,3 +120,24 @@ def test_a_budget_without_meaning_is_refused_with_an_example(options: dict[str, 
 
 def test_the_default_is_three_restarts_a_minute() -> None:
     assert (Intensity().restarts, Intensity().within) == (3, 60.0)
+
+
+def test_a_budget_without_end_admits_every_restart_and_remembers_none() -> None:
+    for _ in range(1000):
+        assert Intensity(None).admit(5.0, ()) == ()
+
+
+def test_a_large_budget_is_cut_and_not_looked_through() -> None:
+    looked_at = 0
+
+    class Moment(float):
+        def __neg__(self) -> float:
+            nonlocal looked_at
+            looked_at += 1
+            return -float(self)
+
+    history = tuple(Moment(moment) for moment in range(5000, 0, -1))
+    following = Intensity(10_000, within=1000).admit(5000.0, history)
+    assert following is not None
+    assert len(following) == 1002
+    assert looked_at <= 14
