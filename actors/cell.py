@@ -177,12 +177,10 @@ class Cell(CellLife):
         envelope = self._take()
         if envelope is None:
             return False
-        if envelope.reply_to is not None and envelope.reply_to.withdrawn:
-            return True
         message = envelope.message
         if type(message) in ORDERS:
             await self._heed(envelope, message, fence)
-        else:
+        elif envelope.reply_to is None or not envelope.reply_to.withdrawn:
             await self._receive(envelope, message, fence)
         return True
 

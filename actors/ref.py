@@ -137,10 +137,8 @@ class ActorRef(pykka.ActorRef[A]):
         cell = self._cell
         self._refuse_to_block("stop", block=block)
         stopped: Future[bool] = Future(cell.environment.runtime, cell, cell.ask_timeout)
-        if block:
-            return bool(stopped.get_after(partial(self._send_stop, stopped), timeout))
-        self._send_stop(stopped)
-        return stopped
+        self._send_stop(stopped)  # before the wait, which may turn out to be one that never ends
+        return bool(stopped.get(timeout=timeout)) if block else stopped
 
     def _send_stop(self, stopped: Future[bool]) -> None:
         if self._cell.stopped.is_set():
