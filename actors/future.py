@@ -102,13 +102,16 @@ class Future(Latch, pykka.Future[T]):
     def set_get_hook(self, func: Callable[[float | None], T]) -> None:
         """Have `get(timeout)` answer with `func(timeout)`, called once, in the thread of the first `get`.
 
+        A later hook takes the place of this one.
+
         Raises:
             queue.Full: There is a value already.
         """
         try:
             self._unset.pop()
         except IndexError:
-            raise Full from None
+            if self._get_hook is None:
+                raise Full from None
         self._get_hook = _Once(func, self._runtime)
 
     def settle(self, value: T | None = None, exc_info: ExcInfo | None = None) -> bool:
@@ -210,9 +213,11 @@ class Derived(Future[T]):
         return [source.get(timeout=max(deadline - self._runtime.monotonic(), 0.0)) for source in self._sources]
 
     async def _arrival(self) -> None:
+        if not all(isinstance(source, Future) for source in self._sources):
+            await super()._arrival()  # a stock future can only be waited for in a thread
+            return
         for source in self._sources:
-            if isinstance(source, Future):
-                await source._arrival()
+            await cast("Future[Any]", source)._arrival()
 
 
 class _Once:
