@@ -55,7 +55,7 @@ class Future(Latch, pykka.Future[T]):
         """The actor that the reply must come from; None if it need not be an actor."""
         return self._target
 
-    def get(self, *, timeout: float | None = None) -> Any:
+    def get(self, *, timeout: float | None = None) -> T:
         """Wait for the value and return it; an exception that was set is raised instead.
 
         Blocks the calling thread. It may be called any number of times.
@@ -70,11 +70,11 @@ class Future(Latch, pykka.Future[T]):
             BlockingCallError: Called on everact's own event loop; await the future there.
         """
         if self._get_hook is not None:
-            return self._hooked(timeout)
+            return cast("T", self._hooked(timeout))
         if not self._opened:
             self._wait(timeout)
         if self._error is None:
-            return self._value
+            return cast("T", self._value)
         kind, error, traceback = self._error
         if error is None:
             error = kind() if kind is not None else RuntimeError("set_exception() was called outside an except block")
@@ -154,9 +154,9 @@ class Future(Latch, pykka.Future[T]):
             asyncio.get_running_loop()
         except RuntimeError:
             yield  # as pykka's: in a coroutine that no loop drives there is nothing to do but block
-            return cast("T", self.get())
+            return self.get()
         yield from self._arrival().__await__()
-        return cast("T", self.get())
+        return self.get()
 
     __iter__ = __await__
 

@@ -275,12 +275,14 @@ def test_a_generator_can_yield_from_a_future(future: Any) -> None:
         return (yield from future)
 
     future.set("value")
-    steps = get()
-    try:
+
+    def drive(steps: Any) -> None:
         while True:
             next(steps)
-    except StopIteration as end:
-        assert end.value == "value"
+
+    with pytest.raises(StopIteration) as end:
+        drive(get())
+    assert end.value.value == "value"
 
 
 def test_a_coroutine_that_no_loop_drives_can_await_a_future(future: Any) -> None:
@@ -319,15 +321,6 @@ def set_later(future: Any, value: Any) -> None:
     threading.Timer(0.1, future.set, (value,)).start()
 
 
-AWAITED: dict[str, Callable[[Any], Any]] = {
-    "itself": lambda future: future,
-    "map": lambda future: future.map(lambda value: value),
-    "join": lambda future: future.join(Future.map(future, len)).map(lambda values: values[0]),
-    "hook": lambda future: hooked(future),
-    "join with pykka's": lambda future: joined_with_stock(future),
-}
-
-
 def hooked(future: Any) -> Any:
     made: Future[Any] = Future()
     made.set_get_hook(lambda timeout: future.get(timeout=timeout))
@@ -338,6 +331,15 @@ def joined_with_stock(future: Any) -> Any:
     stock: pykka.Future[int] = pykka.ThreadingFuture()
     stock.set_get_hook(lambda timeout: len(future.get(timeout=timeout)))
     return future.join(stock).map(lambda values: values[0])
+
+
+AWAITED: dict[str, Callable[[Any], Any]] = {
+    "itself": lambda future: future,
+    "map": lambda future: future.map(lambda value: value),
+    "join": lambda future: future.join(Future.map(future, len)).map(lambda values: values[0]),
+    "hook": hooked,
+    "join with pykka's": joined_with_stock,
+}
 
 
 @pytest.mark.parametrize("kind", AWAITED)
@@ -365,7 +367,7 @@ def test_replies_can_be_gathered_and_given_up_as_any_awaitable() -> None:
     async def ask(never: Future[Any]) -> list[Any]:
         ref = Echo.start()
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(never, 0.01)  # type: ignore[arg-type]
+            await asyncio.wait_for(never, 0.01)
         return await asyncio.gather(*(ref.ask(number, block=False) for number in range(5)))
 
     assert asyncio.run(ask(Future())) == [0, 1, 2, 3, 4]
