@@ -55,7 +55,7 @@ class Future(Latch, pykka.Future[T]):
         self.withdrawn = False
         self._deadline = deadline
 
-    def get(self, *, timeout: float | None = None) -> Any:
+    def get(self, *, timeout: float | None = None) -> T:
         """Wait for the value and return it; an exception that was set is raised instead.
 
         Blocks the calling thread. It may be called any number of times.
@@ -70,13 +70,13 @@ class Future(Latch, pykka.Future[T]):
             BlockingCallError: Called on everact's own event loop; await the future there.
         """
         if self._get_hook is not None:
-            return self._hooked(timeout)
+            return cast("T", self._hooked(timeout))
         if not self._opened:
             self._refuse_to_block()
             with waiting_for(self):
                 self._block(timeout)
         if self._error is None:
-            return self._value
+            return cast("T", self._value)
         kind, error, traceback = self._error
         if error is None:
             error = kind() if kind is not None else RuntimeError("set_exception() was called outside an except block")
@@ -104,13 +104,16 @@ class Future(Latch, pykka.Future[T]):
     def set_get_hook(self, func: Callable[[float | None], T]) -> None:
         """Have `get(timeout)` answer with `func(timeout)`, called once, in the thread of the first `get`.
 
+        A later hook takes the place of this one.
+
         Raises:
             queue.Full: There is a value already.
         """
         try:
             self._unset.pop()
         except IndexError:
-            raise Full from None
+            if self._get_hook is None:
+                raise Full from None
         self._get_hook = _Once(func, self._runtime)
 
     def settle(self, value: T | None = None, exc_info: ExcInfo | None = None) -> bool:
@@ -166,9 +169,9 @@ class Future(Latch, pykka.Future[T]):
             asyncio.get_running_loop()
         except RuntimeError:
             yield  # as pykka's: in a coroutine that no loop drives there is nothing to do but block
-            return cast("T", self.get())
+            return self.get()
         yield from self._arrival().__await__()
-        return cast("T", self.get())
+        return self.get()
 
     __iter__ = __await__
 
@@ -227,9 +230,11 @@ class Derived(Future[T]):
         return [source.get(timeout=max(deadline - self._runtime.monotonic(), 0.0)) for source in self._sources]
 
     async def _arrival(self) -> None:
+        if not all(isinstance(source, Future) for source in self._sources):
+            await super()._arrival()  # a stock future can only be waited for in a thread
+            return
         for source in self._sources:
-            if isinstance(source, Future):
-                await source._arrival()
+            await cast("Future[Any]", source)._arrival()
 
 
 class _Once:

@@ -12,7 +12,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 def run(name: str, *arguments: str, cwd: Path) -> list[str]:
     """Run an example and return the lines that it prints; it must end well, and without a word on stderr."""
     done = subprocess.run(
-        [sys.executable, str(EXAMPLES / name), *arguments],
+        [sys.executable, str(EXAMPLES / name), *arguments],  # a full path stands for itself
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -88,6 +88,34 @@ def test_the_async_example_crawls_and_cancels_and_closes_its_clients(tmp_path: P
     ]
 
 
+BASES = {"everact": "from everact import Actor", "pykka": "from pykka import ThreadingActor as Actor"}
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_a_pykka_program_prints_the_same_with_either_base_class(tmp_path: Path, base: str) -> None:
+    before, found, after = (EXAMPLES / "pykka_program.py").read_text(encoding="utf-8").partition(BASES["everact"])
+    assert found
+    assert "everact" not in after  # the one line is all that is changed
+    program = tmp_path / "program.py"
+    program.write_text(before + BASES[base] + after, encoding="utf-8")
+    assert run(str(program), cwd=tmp_path) == [
+        "entries: 2",
+        "refused: 42 is no entry",
+        "The guest book closes with ['Ada was here', 'so was Bob']",
+        "stopped: True False",
+        "nobody is there any more",
+        "the oven has 180 degrees in steps [60, 120, 180]",
+        "set to 20 degrees",
+        "in Kelvin: 293",
+        "sold 3 of 3",
+        "sold 2 of 4",
+        "left: 0",
+        "words: [1, 2, 3, 0, 5, 2] in all 13",
+        "actors that are left: ['Counter', 'Counter', 'Counter', 'Oven', 'Stock', 'Till', 'Till']",
+        "all stopped: True",
+    ]
+
+
 def test_every_example_is_tested() -> None:
-    tested = {"quickstart.py", "orders.py", "async_handlers.py"}
+    tested = {"quickstart.py", "orders.py", "async_handlers.py", "pykka_program.py"}
     assert {file.name for file in EXAMPLES.glob("*.py")} == tested

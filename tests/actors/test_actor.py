@@ -398,7 +398,7 @@ def test_an_actor_is_in_the_registry_from_its_start_to_its_end(base: Any) -> Non
     class Listed(Superclass):
         pass
 
-    registry = pykka.ActorRegistry
+    registry: Any = pykka.ActorRegistry
     ref = Listed.start()
     for found in (registry.get_all(), registry.get_by_class(Superclass), registry.get_by_class_name("Listed")):
         assert found == [ref]
@@ -409,7 +409,7 @@ def test_an_actor_is_in_the_registry_from_its_start_to_its_end(base: Any) -> Non
 
 
 def test_a_broadcast_reaches_the_actors_of_a_class(base: Any) -> None:
-    first, second = (make_diarist(base).start(diary) for diary in ([], []))
+    first, second = (make_diarist(base).start(list[Any]()) for _ in range(2))
     pykka.ActorRegistry.broadcast("to all")
     pykka.ActorRegistry.broadcast("to these", first.actor_class)
     pykka.ActorRegistry.broadcast("to those", "Diarist")
@@ -661,11 +661,11 @@ def test_an_async_actor_handles_one_message_at_a_time_and_leaves_the_loop_to_oth
     seen: list[str] = []
 
     class Waiting(Actor):
-        async def on_start(self) -> None:
+        async def on_start(self) -> None:  # type: ignore[override]
             await asyncio.sleep(0)
             seen.append("on_start")
 
-        async def on_stop(self) -> None:
+        async def on_stop(self) -> None:  # type: ignore[override]
             await asyncio.sleep(0)
             seen.append("on_stop")
 
@@ -840,7 +840,7 @@ def test_names_of_a_users_own_do_not_get_in_the_way() -> None:
     class Sheet(Actor):
         def __init__(self) -> None:
             super().__init__()
-            self._cell, self._path, self._mailbox = "A1", "/sheet", []
+            self._cell, self._path, self._mailbox = "A1", "/sheet", list[Any]()
             self._set_up()
 
         def _set_up(self) -> None:

@@ -6,6 +6,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -25,7 +27,8 @@ def test_it_is_closed_until_it_is_opened_and_stays_open() -> None:
 
 
 def test_a_callback_is_called_when_it_opens_or_at_once_if_it_has() -> None:
-    latch, called = Latch(), []
+    latch = Latch()
+    called: list[Any] = []
     latch.on_open(lambda: called.append("before"))
     assert called == []
     latch.open()
@@ -36,15 +39,17 @@ def test_a_callback_is_called_when_it_opens_or_at_once_if_it_has() -> None:
 
 
 def test_callbacks_are_called_in_order() -> None:
-    latch, called = Latch(), []
+    latch = Latch()
+    called: list[Any] = []
     for number in range(5):
-        latch.on_open(lambda number=number: called.append(number))
+        latch.on_open(partial(called.append, number))
     latch.open()
     assert called == [0, 1, 2, 3, 4]
 
 
 def test_waiting_ends_when_it_opens() -> None:
-    latch, waited = Latch(), []
+    latch = Latch()
+    waited: list[bool] = []
     threads = [threading.Thread(target=lambda: waited.append(latch.wait(gate, WAIT))) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -100,7 +105,8 @@ def race(make: Callable[[], Latch], rounds: int) -> tuple[int, int]:
     """Register from two threads while two more open it; how many callbacks were not called, and how many twice."""
     missed = doubled = 0
     for _ in range(rounds):
-        latch, called = make(), []
+        latch = make()
+        called: list[int] = []
         ready = threading.Barrier(4)
 
         def register(
@@ -108,7 +114,7 @@ def race(make: Callable[[], Latch], rounds: int) -> tuple[int, int]:
         ) -> None:
             ready.wait()
             for number in range(first, first + 10):
-                latch.on_open(lambda number=number: called.append(number))  # type: ignore[misc]
+                latch.on_open(partial(called.append, number))
 
         def open_it(latch: Latch = latch, ready: threading.Barrier = ready) -> None:
             ready.wait()

@@ -15,7 +15,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from everact import ActorSystem, Retry, TaskHandler, TaskStatus, task
+from everact import Actor, ActorSystem, Overflow, Retry, TaskHandler, TaskStatus, task
 from everact.cli import main
 from everact.tasks.handler import HOOKS
 from everact.tasks.status import LEGAL_MOVES
@@ -129,6 +129,14 @@ def test_the_table_of_attributes_is_that_of_the_handler_class() -> None:
     assert actual["retry"] == Retry()
     shown = {name: "Retry()" if name == "retry" else repr(value).replace("'", '"') for name, value in actual.items()}
     assert documented == shown
+
+
+def test_the_table_of_an_actors_settings_is_that_of_the_class() -> None:
+    documented = {row[0]: row[1] for row in _table("actors.md", "Settings")}
+    declared = {name: getattr(Actor, name) for name in Actor.__annotations__ if not name.startswith("_")}
+    assert documented == {
+        name: str(value) if isinstance(value, Overflow) else repr(value) for name, value in declared.items()
+    }
 
 
 def test_the_table_of_hooks_names_every_hook() -> None:
