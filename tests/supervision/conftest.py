@@ -45,10 +45,13 @@ class Journal:
             self._changed.notify_all()
 
     def wait_for(self, *lines: str) -> None:
-        """Wait until these are all the lines there are."""
+        """Wait until these are all the lines there are; fail at the first other one."""
+        expected = list(lines)
         with self._changed:
-            self._changed.wait_for(lambda: len(self.lines) >= len(lines), WAIT)
-            assert self.lines == list(lines)
+            self._changed.wait_for(
+                lambda: len(self.lines) >= len(expected) or self.lines != expected[: len(self.lines)], WAIT
+            )
+            assert self.lines == expected
 
     def clear(self) -> None:
         with self._changed:

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, find, given
 from hypothesis import strategies as st
 
 from everact.supervision.backoff import Backoff
@@ -24,6 +24,33 @@ def backoffs(draw: st.DrawFn, jitter: st.SearchStrategy[float] = st.floats(0, 10
 @example(Backoff(1e300, most=1e300, factor=1e300, jitter=1e300), 5_000, 0.99)
 def test_a_delay_lies_between_least_and_most(backoff: Backoff, restarts: int, random: float) -> None:
     assert backoff.least <= backoff.delay(restarts, random) <= backoff.most
+
+
+NUMBERS = st.floats(0, allow_nan=False, allow_infinity=False)
+
+
+@given(NUMBERS, NUMBERS, st.floats(1, allow_infinity=False), NUMBERS, st.integers(0, 10**9), CHANCES)
+def test_jitter_never_passes_the_cap_whatever_the_numbers(
+    one: float, other: float, factor: float, jitter: float, restarts: int, random: float
+) -> None:
+    least, most = sorted((one, other))
+    delay = Backoff(least, most=most, factor=factor, jitter=jitter).delay(restarts, random)
+    assert least <= delay <= most
+
+
+@given(NUMBERS, st.integers(0, 50), CHANCES)
+def test_at_the_cap_jitter_adds_nothing(most: float, restarts: int, random: float) -> None:
+    assert Backoff(most, most=most, jitter=1.0).delay(restarts, random) == most
+
+
+def test_positive_control_akkas_jitter_which_comes_after_the_cap_would_be_seen() -> None:
+    def akkas(backoff: Backoff, restarts: int, random: float) -> float:
+        return min(backoff.most, backoff.least * backoff.factor**restarts) * (1 + backoff.jitter * random)
+
+    backoff, restarts, random = find(
+        st.tuples(backoffs(), st.integers(0, 30), CHANCES), lambda case: akkas(*case) > case[0].most
+    )
+    assert backoff.delay(restarts, random) <= backoff.most
 
 
 @given(backoffs(jitter=st.just(0.0)), RESTARTS)

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, find, given
 from hypothesis import strategies as st
 
 from everact.supervision.intensity import Intensity
@@ -66,6 +66,44 @@ def test_no_window_ever_holds_more_than_the_allowed_restarts(case: tuple[Intensi
     assert intensity.restarts is not None
     for start in allowed:
         assert sum(start <= moment <= start + intensity.within for moment in allowed) <= intensity.restarts
+
+
+@given(histories())
+def test_a_restart_is_refused_only_if_its_window_is_full(case: tuple[Intensity, list[float]]) -> None:
+    intensity, moments = case
+    answers = admitted(intensity, moments)
+    for place, moment in enumerate(moments):
+        if not answers[place]:
+            earlier = [m for m, ok in zip(moments[:place], answers[:place], strict=True) if ok]
+            assert sum(moment - intensity.within <= m for m in earlier) == intensity.restarts
+
+
+def _forgets_too_early(intensity: Intensity, moments: list[float]) -> list[bool]:
+    """A window that is open where OTP's is closed."""
+    kept: list[float] = []
+    answers = []
+    for moment in moments:
+        kept = [earlier for earlier in kept if moment - earlier < intensity.within]
+        answers.append(len(kept) + 1 <= intensity.restarts)
+        kept += [moment] * answers[-1]
+    return answers
+
+
+def _fixed_window(intensity: Intensity, moments: list[float]) -> list[bool]:
+    """Akka's window, which the first restart opens and which does not slide."""
+    opened, count, answers = -math.inf, 0, []
+    for moment in moments:
+        if moment - opened > intensity.within:
+            opened, count = moment, 0
+        answers.append(count < intensity.restarts)
+        count += answers[-1]
+    return answers
+
+
+@pytest.mark.parametrize("wrong", [_forgets_too_early, _fixed_window])
+def test_positive_control_the_histories_tell_other_windows_from_otps(wrong: Any) -> None:
+    case = find(histories(), lambda case: wrong(*case) != otp(*case))
+    assert admitted(*case) != wrong(*case)
 
 
 @given(histories())
