@@ -14,6 +14,7 @@ from everact.actors.envelope import ORDERS, EndOfSelf, Envelope, Notice, StopOrd
 from everact.actors.lifecycle import CellState, Ended, Gone
 from everact.actors.mailbox import Mailbox
 from everact.actors.ref import ActorRef
+from everact.actors.shared_executor import SharedExecutor
 from everact.actors.wait_for import Wait, current_actor, current_message
 from everact.tasks.errors import EverActError
 from everact.tasks.events import DeadLetter
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("everact.actor")
 THROUGHPUT = 256
 """After so many steps an actor lets others of its pool have the thread."""
+RETRY_SECONDS = 1.0
 
 
 class Cell(CellLife):
@@ -102,6 +104,16 @@ class Cell(CellLife):
 
     # -- being told ----------------------------------------------------------------------------------------
 
+    def step_aside(self) -> None:
+        """Let another actor have the place of this one's thread in the pool, while its code waits."""
+        if isinstance(self._executor, SharedExecutor):
+            self._executor.step_aside()
+
+    def step_back(self) -> None:
+        """Its code goes on."""
+        if isinstance(self._executor, SharedExecutor):
+            self._executor.step_back()
+
     def tell_order(self, order: Any) -> None:
         """Tell the cell something that comes before its mailbox: an order of its supervisor, a report of a child."""
         self._orders.append(order)
@@ -109,11 +121,17 @@ class Cell(CellLife):
 
     def wake(self) -> bool:
         """Start a turn unless one is under way; says whether it did."""
+        turnstile = self._turnstile
         try:
-            self._turnstile.pop()
+            fence = turnstile.pop()
         except IndexError:
             return False
-        self._executor.submit(partial(self._turn, self._fence))
+        try:
+            self._executor.submit(partial(self._turn, fence))
+        except RuntimeError:  # no thread can be started
+            turnstile.append(fence)
+            logger.exception("%s waits for a thread; it is tried again in %g s", self.path, RETRY_SECONDS)
+            self.environment.call_after(RETRY_SECONDS, self.wake)
         return True
 
     def refuse(self, envelope: Envelope, error: EverActError) -> None:
@@ -152,7 +170,7 @@ class Cell(CellLife):
         if self._fence != fence:
             self.left_behind -= 1
             return
-        turnstile.append(None)
+        turnstile.append(fence)
         if self._has_work:
             self.wake()
 

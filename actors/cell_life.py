@@ -91,7 +91,8 @@ class CellLife:
         self._final = False
         self._after_end: list[Callable[[], object]] = []
         self._executor: Executor = environment.shared
-        self._turnstile = [None]  # one token while no turn is under way; taking it is the right to start one
+        # One token while no turn is under way; taking it is the right to start one, with the fence that it is.
+        self._turnstile = [0]
 
     # -- what the other half has -----------------------------------------------------------------------------
 
@@ -312,7 +313,7 @@ class CellLife:
             self.left_behind += 1
             envelope, self.current = self.current, None
             self.instance, self.state = None, CellState.DOWN
-            self._orders, self._after_end, self._turnstile = [], [], [None]
+            self._orders, self._after_end, self._turnstile = [], [], [self._fence]
             executor = self._executor
             if isinstance(executor, PinnedExecutor):
                 executor.close()  # its thread leaves when the user code lets it go
