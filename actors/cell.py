@@ -14,6 +14,7 @@ from everact.actors.envelope import ORDERS, EndOfSelf, Envelope, Notice, StopOrd
 from everact.actors.lifecycle import CellState, Ended, Gone
 from everact.actors.mailbox import Mailbox
 from everact.actors.ref import ActorRef
+from everact.actors.shared_executor import SharedExecutor
 from everact.actors.turnstile import Turnstile
 from everact.actors.wait_for import Wait, current_actor, current_message
 from everact.tasks.errors import ActorDead, EverActError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("everact.actor")
 THROUGHPUT = 256
 """After so many steps an actor lets others of its pool have the thread."""
+RETRY_SECONDS = 1.0
 
 
 class Cell(CellLife):
@@ -111,6 +113,16 @@ class Cell(CellLife):
 
     # -- being told ----------------------------------------------------------------------------------------
 
+    def step_aside(self) -> None:
+        """Let another actor have the place of this one's thread in the pool, while its code waits."""
+        if isinstance(self._executor, SharedExecutor):
+            self._executor.step_aside()
+
+    def step_back(self) -> None:
+        """Its code goes on."""
+        if isinstance(self._executor, SharedExecutor):
+            self._executor.step_back()
+
     def tell_order(self, order: Any) -> None:
         """Tell the cell something that comes before its mailbox: an order of its supervisor, a report of a child."""
         self._orders.append(order)
@@ -123,7 +135,12 @@ class Cell(CellLife):
         turnstile = self._turnstile
         if not turnstile.take():
             return False
-        self._executor.submit(partial(self._turn, turnstile))
+        try:
+            self._executor.submit(partial(self._turn, turnstile))
+        except RuntimeError:  # no thread can be started
+            turnstile.give_back()
+            logger.exception("%s waits for a thread; it is tried again in %g s", self.path, RETRY_SECONDS)
+            self.environment.call_after(RETRY_SECONDS, self.wake)
         return True
 
     def refuse(self, envelope: Envelope, error: EverActError) -> None:

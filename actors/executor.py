@@ -115,9 +115,9 @@ class PinnedExecutor:
 
     def submit(self, turn: Turn) -> None:
         """See `Executor.submit`."""
-        self._work.put(turn)
-        if self._thread is None:
+        if self._thread is None:  # first, since a turn that nobody can run must not be left in the queue
             self._thread = self._runtime.spawn(self._serve, self._name, daemon=self._daemon)
+        self._work.put(turn)
 
     def close(self) -> None:
         """See `Executor.close`."""

@@ -13,7 +13,7 @@ import pykka
 
 from everact.actors.latch import Latch
 from everact.actors.runtime import Full, Runtime, process_runtime
-from everact.actors.wait_for import Asker, waiting_for
+from everact.actors.wait_for import Asker, stepping_aside, waiting_for
 from everact.tasks.errors import AskCycle, AskTimeout, BlockingCallError
 
 T = TypeVar("T")
@@ -205,7 +205,9 @@ class Future(Latch, pykka.Future[T]):
 
     def _block(self, timeout: float | None) -> None:
         seconds = self._deadline if timeout is None else timeout
-        if not Latch.wait(self, self._runtime.gate, None if seconds is None else max(seconds, 0.0)):
+        with stepping_aside():
+            opened = Latch.wait(self, self._runtime.gate, None if seconds is None else max(seconds, 0.0))
+        if not opened:
             raise self._late(seconds)
 
     def _late(self, seconds: float | None) -> AskTimeout:

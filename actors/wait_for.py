@@ -7,6 +7,8 @@ ask that closes a circle of edges could never end.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple, Protocol
 
@@ -64,6 +66,14 @@ class Asker(Protocol):
         """Its name."""
         ...
 
+    def step_aside(self) -> None:
+        """Its code is about to block its thread; another actor may have the place that it has in a pool."""
+        ...
+
+    def step_back(self) -> None:
+        """Its code goes on."""
+        ...
+
 
 current_actor: ContextVar[Asker | None] = ContextVar("current_actor", default=None)
 """The actor whose code runs here; None outside of actors."""
@@ -102,6 +112,20 @@ class waiting_for:  # noqa: N801 - used as a statement
     def __exit__(self, *_: object) -> None:
         if self._asker is not None:
             self._asker.waits_for.remove(self._wait)
+
+
+@contextmanager
+def stepping_aside() -> Iterator[None]:
+    """Let another actor have the place of the current one in a pool, while its code blocks the thread."""
+    asker = current_actor.get()
+    if asker is None:
+        yield
+        return
+    asker.step_aside()
+    try:
+        yield
+    finally:
+        asker.step_back()
 
 
 def cycle(asker: Asker, reply: Reply) -> tuple[str, ...] | None:

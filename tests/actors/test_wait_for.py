@@ -336,6 +336,12 @@ class Node:
         self.current: object = "now"
         self.waits_for: list[Wait] = []
 
+    def step_aside(self) -> None:
+        """See `Asker`."""
+
+    def step_back(self) -> None:
+        """See `Asker`."""
+
 
 class Answer:
     """A reply in a drawn graph."""
