@@ -44,7 +44,7 @@ class RoundPlayer(Actor):
 
     @abstractmethod
     def _remove(self, child: Child) -> None:
-        """Forget a child that has ended for good."""
+        """Let a child go for good."""
 
     @abstractmethod
     def _all_played(self) -> None:
@@ -99,7 +99,6 @@ class RoundPlayer(Actor):
         if child not in playing.starting:
             child.playing = None
         if child.leaving or child.spec.restart is Restart.TEMPORARY:
-            child.cell.close()
             self._remove(child)
         self._go_on(playing)
 

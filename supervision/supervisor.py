@@ -111,6 +111,7 @@ class Supervisor(RoundPlayer):
             return
         del self._children[child.name], self._by_cell[child.cell]
         self._cell.children.pop(child.name, None)
+        child.cell.close()  # after it has left the tree: who sees that it has ended looks there
         playing, child.playing = child.playing, None
         child.let_down(f"{self._cell.path} has let it go")
         if playing is not None:
@@ -240,7 +241,6 @@ class Supervisor(RoundPlayer):
         failure.__cause__ = error
         spawned, child.spawned = child.spawned, None
         if spawned is not None:
-            child.cell.close()
             self._remove(child)
             spawned.fail(failure)  # at last, so that nothing is left when the one who waits sees it
         elif self._ready is not None:

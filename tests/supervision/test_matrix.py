@@ -204,6 +204,8 @@ def _check_addresses(case: Case, journal: Journal, before: dict[str, Any]) -> No
 
 def _check_generations(case: Case, system: ActorSystem, lines: list[str]) -> None:
     """There have been as many instances of each as it was started, failed starts included."""
+    if not case.restarted:
+        until(lambda: "b" not in {info.name for info in system.actors()})  # its supervisor has to hear of its end
     infos = {info.name: info for info in system.actors()}
     assert ("b" in infos) is case.restarted
     for name in ("a", "b", "c", "inner"):

@@ -42,23 +42,32 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.003)
 
 
+class Hold:
+    """Holds a worker at its message until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun, self.end = threading.Event(), threading.Event()
+
+
 class Worker(Actor):
-    """Answers with its own number in the pool; a gate holds it at its message."""
+    """Answers with its own number in the pool."""
 
     def on_receive(self, message: object) -> object:
         if message == "fail":
             raise ValueError(message)
-        if isinstance(message, threading.Event):
-            assert message.wait(10)
+        if isinstance(message, Hold):
+            message.begun.set()
+            assert message.end.wait(10)
         return self.actor_ref.path.rpartition("/")[2]
 
 
 def test_a_message_goes_to_an_idle_child_and_waits_behind_no_slow_one(system: ActorSystem) -> None:
     pool = system.spawn(lambda: PoolRouter(Worker, size=2))
-    gate = threading.Event()
-    slow = pool.ask(gate, block=False)
+    hold = Hold()
+    slow = pool.ask(hold, block=False)
+    assert hold.begun.wait(10)
     answers = {pool.ask(number) for number in range(20)}
-    gate.set()
+    hold.end.set()
     assert answers | {slow.get()} == {"0", "1"}
     assert len(answers) == 1
 
@@ -76,13 +85,13 @@ def test_all_children_work_at_once(system: ActorSystem) -> None:
 
 def test_what_waits_for_a_balanced_pool_shows_as_the_routers_mailbox(system: ActorSystem) -> None:
     pool = system.spawn(lambda: PoolRouter(Worker, size=1), name="pool")
-    gate = threading.Event()
-    held = pool.ask(gate, block=False)
+    hold = Hold()
+    held = pool.ask(hold, block=False)
+    assert hold.begun.wait(10)
     replies = [pool.ask(number, block=False) for number in range(3)]
-    waiting = next(info.depth for info in system.actors() if info.name == "pool")
-    gate.set()
+    assert next(info.depth for info in system.actors() if info.name == "pool") == 3
+    hold.end.set()
     assert [held.get(), *(reply.get() for reply in replies)] == ["0"] * 4
-    assert waiting in {3, 4}  # the one that is held may not have been taken up yet
 
 
 def test_a_failing_child_of_a_balanced_pool_leaves_the_others_working(system: ActorSystem) -> None:
@@ -199,11 +208,13 @@ def test_a_told_broadcast_reaches_each_once(system: ActorSystem) -> None:
 
 def test_what_waits_when_a_pool_stops_becomes_dead_letters(system: ActorSystem) -> None:
     pool = system.spawn(lambda: PoolRouter(Worker, size=1), name="pool")
-    gate = threading.Event()
-    held, late = pool.ask(gate, block=False), pool.ask("late", block=False)
+    hold = Hold()
+    held = pool.ask(hold, block=False)
+    assert hold.begun.wait(10)
+    late = pool.ask("late", block=False)
     stopped = pool.stop(block=False)
     pool.actor_stopped.wait(10)  # the router ends at once; its child after the message at hand
-    gate.set()
+    hold.end.set()
     assert stopped.get() is True
     assert held.get() == "0"
     with pytest.raises(Exception, match="pools/user/pool stopped before it came to this message"):
@@ -226,15 +237,13 @@ def test_a_bound_on_the_router_class_bounds_what_the_pool_shares(system: ActorSy
         overflow = Overflow.FAIL
 
     pool = system.spawn(lambda: Narrow(Worker, size=1))
-    gate, begun = threading.Event(), threading.Event()
-
-    held = pool.ask(gate, block=False)
-    while next(info.depth for info in system.actors() if info.kind == "Narrow"):
-        begun.wait(0.001)  # until the child has taken the first one up
+    hold = Hold()
+    held = pool.ask(hold, block=False)
+    assert hold.begun.wait(10)
     waiting = [pool.ask(number, block=False) for number in range(2)]
     with pytest.raises(MailboxFull, match="holds 2 messages"):
         pool.tell("one too many")
-    gate.set()
+    hold.end.set()
     assert [held.get(), *(each.get() for each in waiting)] == ["0"] * 3
 
 

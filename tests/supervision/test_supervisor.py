@@ -711,4 +711,4 @@ def test_a_supervisor_standing_alone_ends_when_it_gives_up(journal: Journal) -> 
     journal.refs["a"].tell("crash")
     assert alone.actor_stopped.wait(WAIT)
     journal.wait_for("start a", "start b", "stop b", "fail a")
-    assert not journal.refs["b"].is_alive()
+    until(lambda: not journal.refs["b"].is_alive())
