@@ -18,6 +18,7 @@ from everact.actors.proxy import ActorProxy as ActorProxy
 from everact.actors.ref import ActorRef as ActorRef
 from everact.config import Settings as Settings
 from everact.inspection import Health as Health
+from everact.log_context import TaskContextFilter as TaskContextFilter
 from everact.supervision.backoff import Backoff as Backoff
 from everact.supervision.child_spec import ChildSpec as ChildSpec
 from everact.supervision.child_spec import Directive as Directive

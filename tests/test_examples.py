@@ -1,9 +1,16 @@
 """The examples run as a user runs them, and tell what they promise."""
 
+import signal
+import socket
+import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -117,5 +124,45 @@ def test_a_pykka_program_prints_the_same_with_either_base_class(tmp_path: Path, 
 
 
 def test_every_example_is_tested() -> None:
-    tested = {"quickstart.py", "orders.py", "async_handlers.py", "pykka_program.py"}
+    tested = {"quickstart.py", "orders.py", "async_handlers.py", "pykka_program.py", "fastapi_app.py"}
     assert {file.name for file in EXAMPLES.glob("*.py")} == tested
+
+
+def test_the_fastapi_example_dispatches_and_shows_its_metrics(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(EXAMPLES), "fastapi_app:app", "--port", str(port)]
+    server = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            until(lambda: answers(client, "/healthz"))
+            assert client.get("/healthz").json() == {"ok": True}
+            task_id = client.post("/orders/7").json()["task"]
+            until(lambda: client.get(f"/tasks/{task_id}").json()["status"] == "completed")
+            assert client.get(f"/tasks/{task_id}").json()["result"] == "order 7 shipped"
+            page = client.get("/metrics/").text
+            assert 'everact_tasks_completed_total{queue="default",system="shop",task="ShipOrder"} 1.0' in page
+    finally:
+        server.terminate()
+        assert server.wait(20) in {0, -signal.SIGTERM}  # uvicorn has stopped the application, and goes by the signal
+    assert running_incarnations(tmp_path / "shop.db") == 0  # its lifespan has stopped the system
+
+
+def running_incarnations(database: Path) -> int:
+    with closing(sqlite3.connect(database)) as connection:
+        return int(connection.execute("SELECT count(*) FROM incarnation WHERE ended IS NULL").fetchone()[0])
+
+
+def answers(client: httpx.Client, path: str) -> bool:
+    try:
+        return client.get(path).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

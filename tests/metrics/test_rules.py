@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -36,13 +37,21 @@ def test_the_rules_alone_name_nothing_that_does_not_exist() -> None:
     assert named_in(rules) <= {metric.name for metric in CATALOGUE}
 
 
-def test_the_dashboard_is_what_its_script_makes() -> None:
-    location = importlib.util.spec_from_file_location("make_dashboard", ROOT / "tools" / "make_dashboard.py")
+def script(name: str) -> ModuleType:
+    location = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
     assert location is not None
     assert location.loader is not None
-    script = importlib.util.module_from_spec(location)
-    location.loader.exec_module(script)
-    assert assets()["dashboard.json"] == script.text()
+    module = importlib.util.module_from_spec(location)
+    location.loader.exec_module(module)
+    return module
+
+
+def test_the_dashboard_is_what_its_script_makes() -> None:
+    assert assets()["dashboard.json"] == script("make_dashboard").text()
+
+
+def test_the_table_in_the_docs_is_what_its_script_makes() -> None:
+    assert script("metrics_table").table() in (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
 
 
 def test_the_dashboard_has_a_panel_for_each_metric_and_asks_for_the_source() -> None:
