@@ -26,7 +26,7 @@ def test_the_restart_type_says_what_follows_an_end(
     assert spec.judge(ValueError()) is after_a_failure
 
 
-@pytest.mark.parametrize(("restart", "directive"), itertools.product(Restart, (STOP, RESUME, ESCALATE)))
+@pytest.mark.parametrize(("restart", "directive"), list(itertools.product(Restart, (STOP, RESUME, ESCALATE))))
 def test_a_named_directive_wins_over_the_restart_type(restart: Restart, directive: Directive) -> None:
     assert ChildSpec(restart=restart, on={KeyError: directive}).judge(KeyError()) is directive
 
