@@ -115,9 +115,10 @@ class PinnedExecutor:
 
     def submit(self, turn: Turn) -> None:
         """See `Executor.submit`."""
-        if self._thread is None:  # first, since a turn that nobody can run must not be left in the queue
-            self._thread = self._runtime.spawn(self._serve, self._name, daemon=self._daemon)
-        self._work.put(turn)
+        if self._thread is None:  # it begins with this turn, which is in no queue if no thread can be started
+            self._thread = self._runtime.spawn(lambda: self._serve(turn), self._name, daemon=self._daemon)
+        else:
+            self._work.put(turn)
 
     def close(self) -> None:
         """See `Executor.close`."""
@@ -127,9 +128,10 @@ class PinnedExecutor:
         """Another thread, for when this one does not come back."""
         return PinnedExecutor(self._runtime, self._name, daemon=self._daemon)
 
-    def _serve(self) -> None:
-        while (turn := self._work.get()) is not None:
+    def _serve(self, turn: Turn | None) -> None:
+        while turn is not None:
             drive(turn)
+            turn = self._work.get()
 
 
 class LoopExecutor:

@@ -11,7 +11,7 @@ import timeit
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from benchmarks import metrics_cases, raw
+from benchmarks import actor_cases, metrics_cases, raw
 from everact import ActorSystem, access, task
 
 Figures = dict[str, float]
@@ -132,4 +132,5 @@ CASES: dict[str, Callable[[int], Figures]] = {
     "sqlite, dispatch to start": lambda n: latency("sqlite", max(n // 100, 100)),
     "where the time goes": stages,
     **metrics_cases.CASES,
+    **actor_cases.CASES,
 }

@@ -198,7 +198,9 @@ class Supervisor(RoundPlayer):
 
     def _round_for(self, child: Child, delay: float) -> Round:
         """The round that restarts a child and whom it takes along; it absorbs the rounds that these are in."""
-        members = {self._children[name] for name in self._strategy.group(list(self._children), child.name)}
+        members = {child}
+        if self._strategy is not Strategy.ONE_FOR_ONE:  # which need not look at 20,000 siblings
+            members = {self._children[name] for name in self._strategy.group(list(self._children), child.name)}
         for playing in {each.playing: None for each in members if each.playing is not None}:
             members.update(playing.members)
             self._call_off(playing)

@@ -84,7 +84,7 @@ def _forgets_too_early(intensity: Intensity, moments: list[float]) -> list[bool]
     answers = []
     for moment in moments:
         kept = [earlier for earlier in kept if moment - earlier < intensity.within]
-        answers.append(len(kept) + 1 <= intensity.restarts)
+        answers.append(intensity.restarts is None or len(kept) + 1 <= intensity.restarts)
         kept += [moment] * answers[-1]
     return answers
 
@@ -95,7 +95,7 @@ def _fixed_window(intensity: Intensity, moments: list[float]) -> list[bool]:
     for moment in moments:
         if moment - opened > intensity.within:
             opened, count = moment, 0
-        answers.append(count < intensity.restarts)
+        answers.append(intensity.restarts is None or count < intensity.restarts)
         count += answers[-1]
     return answers
 

@@ -305,7 +305,7 @@ def test_the_model_says_what_one_would_write_by_hand() -> None:
 
 
 def _one_more(self: Intensity, now: float, history: tuple[float, ...]) -> tuple[float, ...] | None:
-    return (now, *history) if len(history) <= self.restarts else None
+    return (now, *history) if self.restarts is None or len(history) <= self.restarts else None
 
 
 def _only_the_failed(self: Strategy, names: Any, failed: str) -> tuple[str, ...]:
