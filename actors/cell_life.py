@@ -297,7 +297,7 @@ class CellLife:
         if state is CellState.STOPPING:
             return True
         if instance is None:
-            self._ended()
+            self._ended(fence)
         else:
             # A supervisor stops its children first, and goes on when the last has reported.
             await instance._actor_unwind(partial(self._end_instance, fence, failed or state is CellState.SUSPENDED))
@@ -313,20 +313,19 @@ class CellLife:
                     await self._answered(instance.on_stop())
             except BaseException as error:
                 logger.exception("Unhandled exception in %s:", self.path, exc_info=error)
+        self._ended(fence)
+
+    def _ended(self, fence: int) -> None:
         with self.environment.transitions:
             if self._fence != fence:
                 return
             self.instance = None
-        self._ended()
-
-    def _ended(self) -> None:
-        with self.environment.transitions:
             final = self._final or self.state is CellState.STOPPED
             if not final:
                 self.state = CellState.DOWN
+            callbacks, self._after_end = self._after_end, []
         if final:
             self.close()
-        callbacks, self._after_end = self._after_end, []
         for then in callbacks:
             then()
 
@@ -347,9 +346,10 @@ class CellLife:
             child.close()
         self.children = {}
         self.mailbox.close()
-        if isinstance(self._executor, PinnedExecutor):
-            self._executor.close()
+        executor = self._executor
+        if isinstance(executor, PinnedExecutor):
             self._executor = self.environment.shared  # whoever gives one more order gets an answer all the same
+            executor.close()
         self._end_watches()
 
     def abandon(self, *, final: bool) -> bool:
@@ -365,14 +365,16 @@ class CellLife:
                 return False
             self._fence += 1
             callbacks = self._after_end if self._final else []
-            before, orders = self._turnstile, self._orders
+            before, orders, executor = self._turnstile, self._orders, self._executor
+            if isinstance(executor, PinnedExecutor):
+                executor.close()  # its thread leaves when the user code lets it go
+                self._executor = executor.renewed()
             self.instance, self.state = None, CellState.DOWN
-            self._orders, self._after_end, self._turnstile = [], [], Turnstile(self._fence)
+            # The turnstile comes last: who takes its token finds the executor, and the orders, that go with it.
+            self._orders, self._after_end = [], []
+            self._turnstile = Turnstile(self._fence)
             if under_way := not before.take():
                 self._count(1)
-            if isinstance(self._executor, PinnedExecutor):
-                self._executor.close()  # its thread leaves when the user code lets it go
-                self._executor = self._executor.renewed()
         self._answer_for_what_is_in_hand()
         for order in orders:
             if isinstance(order, Request):

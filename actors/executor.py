@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any, Protocol
 
-from everact.actors.runtime import Empty, Runtime, Thread
+from everact.actors.runtime import Empty, Runtime
 
 logger = logging.getLogger("everact.executor")
 IDLE_SECONDS = 10.0
@@ -111,27 +111,51 @@ class PinnedExecutor:
         self._name = name
         self._daemon = daemon
         self._work = runtime.queue()
-        self._thread: Thread | None = None
+        self._unserved = [None]  # one token while there is no thread; taking it is the right to start one
+        self._closed = False
 
     def submit(self, turn: Turn) -> None:
         """See `Executor.submit`."""
-        if self._thread is None:  # it begins with this turn, which is in no queue if no thread can be started
-            self._thread = self._runtime.spawn(lambda: self._serve(turn), self._name, daemon=self._daemon)
-        else:
-            self._work.put(turn)
+        self._have_it_served()  # first, since a turn that nobody can run must not be left in the queue
+        self._work.put(turn)
+        if self._closed:
+            self._have_it_served()  # the thread may have left before this came
 
     def close(self) -> None:
         """See `Executor.close`."""
+        self._closed = True
         self._work.put(None)
 
     def renewed(self) -> PinnedExecutor:
         """Another thread, for when this one does not come back."""
         return PinnedExecutor(self._runtime, self._name, daemon=self._daemon)
 
-    def _serve(self, turn: Turn | None) -> None:
-        while turn is not None:
-            drive(turn)
-            turn = self._work.get()
+    def _have_it_served(self) -> None:
+        if not self._is_unserved():
+            return
+        try:
+            self._runtime.spawn(self._serve, self._name, daemon=self._daemon)
+        except BaseException:
+            self._unserved.append(None)
+            raise
+
+    def _serve(self) -> None:
+        serving = True
+        while serving:
+            while self._work.qsize() or not self._closed:
+                turn = self._work.get()
+                if turn is not None:
+                    drive(turn)
+            self._unserved.append(None)
+            # A turn may have come between the last look and the token.
+            serving = self._work.qsize() > 0 and self._is_unserved()
+
+    def _is_unserved(self) -> bool:
+        try:
+            self._unserved.pop()
+        except IndexError:
+            return False
+        return True
 
 
 class LoopExecutor:
