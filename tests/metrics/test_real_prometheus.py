@@ -39,7 +39,7 @@ def bad(n: int) -> int:
 
 
 @task(name="Parent")
-def parent(n: int, ctx: TaskContext) -> None:
+def parent(ctx: TaskContext, n: int) -> None:
     ctx.dispatch(good.task(n))
 
 

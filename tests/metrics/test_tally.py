@@ -90,9 +90,12 @@ def test_a_type_that_is_called_other_is_one_of_the_others() -> None:
 
 def test_decisions_of_many_threads_are_all_counted() -> None:
     tally = Tally(threading.Lock())
-    threads = [
-        threading.Thread(target=lambda: [tally.decided("user", "restart") for _ in range(1000)]) for _ in range(4)
-    ]
+
+    def decide() -> None:
+        for _ in range(1000):
+            tally.decided("user", "restart")
+
+    threads = [threading.Thread(target=decide) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
