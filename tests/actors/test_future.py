@@ -330,9 +330,9 @@ def hooked(future: Any) -> Any:
 def joined_with_stock(future: Any) -> Any:
     stock: pykka.Future[Any] = pykka.ThreadingFuture()
     stock.set_get_hook(lambda timeout: future.get(timeout=timeout))
-    there: Future[int] = Future()
+    there: Any = Future()
     there.set(1)
-    return there.join(stock).map(lambda values: list(values)[1])
+    return there.join(stock).map(lambda values: values[1])
 
 
 AWAITED: dict[str, Callable[[Any], Any]] = {
