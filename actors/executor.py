@@ -115,10 +115,11 @@ class PinnedExecutor:
 
     def submit(self, turn: Turn) -> None:
         """See `Executor.submit`."""
-        if self._thread is None:  # it begins with this turn, which is in no queue if no thread can be started
-            self._thread = self._runtime.spawn(lambda: self._serve(turn), self._name, daemon=self._daemon)
-        else:
-            self._work.put(turn)
+        # The thread first, so that the turn is in no queue if none can be started; and the turn after we know the
+        # thread, since one that is over before that would have the next one start a second thread.
+        if self._thread is None:
+            self._thread = self._runtime.spawn(self._serve, self._name, daemon=self._daemon)
+        self._work.put(turn)
 
     def close(self) -> None:
         """See `Executor.close`."""
@@ -128,10 +129,9 @@ class PinnedExecutor:
         """Another thread, for when this one does not come back."""
         return PinnedExecutor(self._runtime, self._name, daemon=self._daemon)
 
-    def _serve(self, turn: Turn | None) -> None:
-        while turn is not None:
+    def _serve(self) -> None:
+        while (turn := self._work.get()) is not None:
             drive(turn)
-            turn = self._work.get()
 
 
 class LoopExecutor:

@@ -119,6 +119,7 @@ class Yard:
         self.handled: dict[str, list[Message]] = defaultdict(list)
         self.busy: Counter[str] = Counter()
         self.overlaps = 0
+        self.threads: dict[str, set[int]] = defaultdict(set)
         self.released = threading.Event()
 
     def work(self, actor: Actor, message: Message) -> None:
@@ -159,6 +160,10 @@ class Worker(Actor):
 
 class Pinned(Worker):
     pinned = True
+
+    def on_receive(self, message: Any) -> Any:
+        self.yard.threads[self.actor_urn].add(threading.get_ident())
+        return super().on_receive(message)
 
 
 class Looped(Worker):
@@ -245,6 +250,7 @@ class Outcome:
     dead: list[Any] = field(default_factory=list)
     handled: dict[str, list[Message]] = field(default_factory=dict)
     overlaps: int = 0
+    threads: dict[str, set[int]] = field(default_factory=dict)
 
     def faults(self) -> list[str]:
         """What is wrong; nothing, that is the claim."""
@@ -259,6 +265,9 @@ class Outcome:
                 numbers = [message.number for message in messages if message.sender == sender]
                 if numbers != sorted(numbers):
                     found.append(f"{urn} handled the messages of sender {sender} in the order {numbers}")
+        found += [
+            f"{urn} has a thread of its own, and ran on {len(ids)}" for urn, ids in self.threads.items() if len(ids) > 1
+        ]
         return found + ["an actor handled two messages at once"] * self.overlaps
 
 
@@ -283,6 +292,7 @@ def run(plan: Plan) -> Outcome:
     _settle(outcome)
     outcome.dead = [letter.message for letter in system.dead_letters()]
     outcome.handled, outcome.overlaps = dict(yard.handled), yard.overlaps
+    outcome.threads = dict(yard.threads)
     return outcome
 
 
