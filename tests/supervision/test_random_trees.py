@@ -25,6 +25,7 @@ from everact import (
     ActorDead,
     ActorRef,
     ActorSystem,
+    AskTimeout,
     Backoff,
     ChildSpec,
     Directive,
@@ -40,6 +41,9 @@ from everact.actors.cell import Cell
 from everact.actors.cell_life import CellLife
 from everact.actors.mailbox import Mailbox
 from tests.supervision.conftest import WAIT, Crash
+
+
+DRAIN_SECONDS = 2.0
 
 
 class Kind(enum.Enum):
@@ -119,6 +123,7 @@ class Yard:
         self.handled: dict[str, list[Message]] = defaultdict(list)
         self.busy: Counter[str] = Counter()
         self.overlaps = 0
+        self.threads: dict[str, set[int]] = defaultdict(set)
         self.released = threading.Event()
 
     def work(self, actor: Actor, message: Message) -> None:
@@ -159,6 +164,10 @@ class Worker(Actor):
 
 class Pinned(Worker):
     pinned = True
+
+    def on_receive(self, message: Any) -> Any:
+        self.yard.threads[self.actor_urn].add(threading.get_ident())
+        return super().on_receive(message)
 
 
 class Looped(Worker):
@@ -245,6 +254,7 @@ class Outcome:
     dead: list[Any] = field(default_factory=list)
     handled: dict[str, list[Message]] = field(default_factory=dict)
     overlaps: int = 0
+    threads: dict[str, set[int]] = field(default_factory=dict)
 
     def faults(self) -> list[str]:
         """What is wrong; nothing, that is the claim."""
@@ -259,6 +269,9 @@ class Outcome:
                 numbers = [message.number for message in messages if message.sender == sender]
                 if numbers != sorted(numbers):
                     found.append(f"{urn} handled the messages of sender {sender} in the order {numbers}")
+        found += [
+            f"{urn} has a thread of its own, and ran on {len(ids)}" for urn, ids in self.threads.items() if len(ids) > 1
+        ]
         return found + ["an actor handled two messages at once"] * self.overlaps
 
 
@@ -283,6 +296,7 @@ def run(plan: Plan) -> Outcome:
     _settle(outcome)
     outcome.dead = [letter.message for letter in system.dead_letters()]
     outcome.handled, outcome.overlaps = dict(yard.handled), yard.overlaps
+    outcome.threads = dict(yard.threads)
     return outcome
 
 
@@ -322,9 +336,9 @@ def _drain(yard: Yard, outcome: Outcome, sender: int) -> None:
         message = Message(sender, number, Kind.WORK)
         _send(ref, message, Way.ASK, outcome)
         try:
-            outcome.asked[-1][1].get(timeout=WAIT)
-        except (ActorDead, MailboxFull):
-            continue
+            outcome.asked[-1][1].get(timeout=DRAIN_SECONDS)
+        except (ActorDead, MailboxFull, AskTimeout):
+            continue  # one that is never answered is found at the end
 
 
 def _settle(outcome: Outcome) -> None:
