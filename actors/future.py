@@ -225,6 +225,10 @@ class Derived(Future[T]):
         self._sources = sources
         self.set_get_hook(lambda timeout: compute(self._values(timeout)))
 
+    def _hooked(self, timeout: float | None) -> Any:
+        self._values(timeout)  # waited for outside the lock, where everybody has a timeout of their own
+        return super()._hooked(timeout)
+
     def _values(self, timeout: float | None) -> list[Any]:
         if timeout is None:
             return [source.get() for source in self._sources]

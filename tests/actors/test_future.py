@@ -499,3 +499,19 @@ def test_an_exception_outside_an_except_block_is_told() -> None:
 
 def test_its_repr_says_whose_it_is() -> None:
     assert repr(everact.Future()) == "<everact.Future>"
+
+
+def test_who_waits_shortly_for_a_derived_future_is_not_held_up_by_who_waits_long() -> None:
+    source: Future[int] = Future()
+    derived = source.map(lambda value: value + 1)
+    patient = threading.Thread(target=lambda: derived.get(timeout=WAIT))
+    patient.start()
+    while not source._callbacks:  # until it waits
+        time.sleep(0.001)
+    begun = time.monotonic()
+    with pytest.raises(AskTimeout):
+        derived.get(timeout=0.01)
+    assert time.monotonic() - begun < WAIT / 2
+    source.set(1)
+    patient.join(WAIT)
+    assert derived.get() == 2

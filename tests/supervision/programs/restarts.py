@@ -3,7 +3,7 @@
     python restarts.py --restarts 100000
 
 prints threads, objects and memory before and after, and what has grown. Restarts come as fast as they can: no
-backoff, any number of them tolerated. `--plant objects` and `--plant threads` leave something behind on purpose.
+backoff, any number of them tolerated. The kinds `leaking-objects` and `leaking-threads` do it on purpose.
 """
 
 from __future__ import annotations
@@ -50,6 +50,20 @@ class Failing(Actor):
         raise ValueError(message)
 
 
+class Pinned(Failing):
+    """With a thread of its own, which it keeps."""
+
+    pinned = True
+
+
+class Async(Failing):
+    """On the event loop."""
+
+    async def on_receive(self, message: Any) -> int:  # type: ignore[override]
+        """As above."""
+        return super().on_receive(message)
+
+
 class KeepingObjects(Failing):
     """The planted leak of objects."""
 
@@ -67,7 +81,13 @@ class KeepingThreads(Failing):
             threading.Thread(target=released.wait, daemon=True).start()
 
 
-KINDS: dict[str, type[Failing]] = {"nothing": Failing, "objects": KeepingObjects, "threads": KeepingThreads}
+KINDS: dict[str, type[Failing]] = {
+    "pooled": Failing,
+    "pinned": Pinned,
+    "async": Async,
+    "leaking-objects": KeepingObjects,
+    "leaking-threads": KeepingThreads,
+}
 
 
 @dataclass(frozen=True)
@@ -139,14 +159,14 @@ def main() -> None:
     """Read the command line, measure, print; exit 1 if anything has grown or a restart is missing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--restarts", type=int, default=100_000)
-    parser.add_argument("--plant", choices=list(KINDS), default="nothing")
+    parser.add_argument("--kind", choices=list(KINDS), default="pooled")
     parser.add_argument("--trace", action="store_true", help="trace allocations; slow")
     options = parser.parse_args()
     logging.getLogger("everact").addHandler(logging.NullHandler())
     logging.getLogger("everact").propagate = False
     if options.trace:
         tracemalloc.start()
-    figures = measure(KINDS[options.plant], options.restarts)
+    figures = measure(KINDS[options.kind], options.restarts)
     print(json.dumps(figures, indent=2))
     sys.exit(1 if figures["grown"] or figures["restarts"] != options.restarts else 0)
 
