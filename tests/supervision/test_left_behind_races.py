@@ -90,7 +90,7 @@ def test_a_turn_that_is_left_behind_when_its_end_is_all_but_done_does_not_end_th
     actor = system.spawn(Ends)
     cell = actor._cell
     wire = Tripwire(cell.environment.transitions, leave_behind)
-    cell.environment.transitions = wire  # type: ignore[assignment]
+    cell.environment.transitions = wire
     cell.tell_order(TakeDown(final=False))
     assert ended.wait(WAIT)
     assert actor.ask("still there?", timeout=WAIT) == "still there?"
