@@ -113,15 +113,13 @@ class Cell(CellLife):
 
     # -- being told ----------------------------------------------------------------------------------------
 
-    def step_aside(self) -> None:
+    def step_aside(self) -> Callable[[], object]:
         """Let another actor have the place of this one's thread in the pool, while its code waits."""
-        if isinstance(self._executor, SharedExecutor):
-            self._executor.step_aside()
-
-    def step_back(self) -> None:
-        """Its code goes on."""
-        if isinstance(self._executor, SharedExecutor):
-            self._executor.step_back()
+        executor = self._executor
+        if not isinstance(executor, SharedExecutor):
+            return lambda: None
+        executor.step_aside()
+        return executor.step_back  # of the same one: the cell may have got another executor when its code goes on
 
     def tell_order(self, order: Any) -> None:
         """Tell the cell something that comes before its mailbox: an order of its supervisor, a report of a child."""

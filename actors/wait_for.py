@@ -7,7 +7,7 @@ ask that closes a circle of edges could never end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple, Protocol
@@ -66,12 +66,12 @@ class Asker(Protocol):
         """Its name."""
         ...
 
-    def step_aside(self) -> None:
-        """Its code is about to block its thread; another actor may have the place that it has in a pool."""
-        ...
+    def step_aside(self) -> Callable[[], object]:
+        """Its code is about to block its thread; another actor may have the place that it has in a pool.
 
-    def step_back(self) -> None:
-        """Its code goes on."""
+        Returns:
+            What to call when its code goes on.
+        """
         ...
 
 
@@ -121,11 +121,11 @@ def stepping_aside() -> Iterator[None]:
     if asker is None:
         yield
         return
-    asker.step_aside()
+    step_back = asker.step_aside()
     try:
         yield
     finally:
-        asker.step_back()
+        step_back()
 
 
 def cycle(asker: Asker, reply: Reply) -> tuple[str, ...] | None:

@@ -88,6 +88,28 @@ def test_without_spare_threads_the_same_chain_starves(system: ActorSystem, monke
     chain(system, 1).ask("count")
 
 
+def test_an_actor_with_a_thread_of_its_own_that_is_left_behind_in_an_ask_takes_no_place_of_the_pool(
+    system: ActorSystem,
+) -> None:
+    class Deaf(Link):
+        pinned = True
+
+    shared = system._running().environment.shared
+    assert isinstance(shared, SharedExecutor)
+    release = threading.Event()
+    blocked = system.spawn(Blocking)
+    deaf = system.spawn(lambda: Deaf(blocked))
+    arrived: list[None] = []
+    deaf.tell((arrived, release))
+    until(lambda: bool(arrived), "it asks")
+    deaf._cell.abandon(final=True)
+    thread = next(thread for thread in threading.enumerate() if thread.name.startswith("Deaf"))
+    release.set()
+    thread.join(PATIENCE)
+    assert not shared._debts
+    until(lambda: len(shared._permits) + threads_of(shared._name) == THREADS, "every place is there")
+
+
 def test_two_hundred_actors_that_block_at_once_all_get_a_thread(system: ActorSystem) -> None:
     refs = [system.spawn(Blocking) for _ in range(200)]
     arrived: list[None] = []
