@@ -42,7 +42,6 @@ from everact.actors.cell_life import CellLife
 from everact.actors.mailbox import Mailbox
 from tests.supervision.conftest import WAIT, Crash
 
-
 DRAIN_SECONDS = 2.0
 
 
