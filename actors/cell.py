@@ -154,7 +154,11 @@ class Cell(CellLife):
 
     def _bury(self, message: object, reason: str) -> None:
         environment = self.environment
-        environment.on_dead_letter(DeadLetter(environment.runtime.now(), self.path, message, reason))
+        try:
+            environment.on_dead_letter(DeadLetter(environment.runtime.now(), self.path, message, reason))
+        except BaseException:
+            # A message that cannot even be shown must not keep those behind it from being answered for.
+            logger.exception("a dead letter of %s could not be told", self.path)
 
     # -- a turn --------------------------------------------------------------------------------------------
 
@@ -169,12 +173,14 @@ class Cell(CellLife):
     async def _turn(self, turnstile: Turnstile) -> None:
         executor, fence = self._executor, turnstile.fence
         current_actor.set(self)
-        for _ in range(THROUGHPUT):
-            # A class that asks for another thread is known only when its first instance is there.
-            if self._fence != fence or self._executor is not executor or not await self._step(fence):
-                break
-        current_actor.set(None)
-        turnstile.give_back()
+        try:
+            for _ in range(THROUGHPUT):
+                # A class that asks for another thread is known only when its first instance is there.
+                if self._fence != fence or self._executor is not executor or not await self._step(fence):
+                    break
+        finally:
+            current_actor.set(None)
+            turnstile.give_back()
         if self._fence != fence:
             self._come_back(turnstile)
         elif self._has_work:

@@ -68,6 +68,8 @@ class Guardian:
         self._wait(LAST_SECONDS)
         abandoned = [cell for cell in self._left() if not cell.children and self._leave_behind(cell)]
         if not self._wait(LAST_SECONDS):
+            # A supervisor whose own code hangs has not heard that those below it are gone.
+            abandoned += [cell for cell in self._left() if self._leave_behind(cell)]
             self.cell.close()  # and all below it
         return [cell.path for cell in abandoned]
 

@@ -154,6 +154,12 @@ class RoundPlayer(Actor):
             self._start_failed(playing, TimeoutError(f"{child.cell.path} did not start within {seconds:g} s"))
 
     def _leave_behind(self, child: Child, where: str, seconds: float) -> None:
+        instance = child.cell.instance
+        if isinstance(instance, RoundPlayer):
+            # It waits itself, for somebody whose time is over as well and whom nobody else would report.
+            for playing in list(instance._rounds):
+                if playing.at_hand is not None:
+                    self._leave_behind(playing.at_hand, where, seconds)
         if child.cell.abandon(final=False):
             logger.error("%s was still %s after %g s; its thread is left behind", child.cell.path, where, seconds)
             self._cell.environment.publish(ActorAbandoned(self._runtime.now(), child.cell.path, where))
