@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -16,6 +17,7 @@ from everact.metrics.snapshot import SOURCES, Snapshot, Source, Sources
 from everact.metrics.tally import Histogram
 from everact.tasks import status as st
 
+logger = logging.getLogger("everact.metrics")
 Sample = tuple[tuple[str, ...], float | Histogram]
 Reader = Callable[[Source, Snapshot], Iterable[Sample]]
 
@@ -36,13 +38,23 @@ class SystemsCollector(Collector):
 
     def collect(self) -> Iterator[Family]:
         """Make the families, in the order of the catalogue."""
-        seen = [(label, source, source.snapshot()) for label, source in self._sources.all()]
+        seen = [(label, read(source)) for label, source in self._sources.all()]
         for metric in CATALOGUE:
             family = _family(metric)
-            for label, source, snapshot in seen:
-                for labels, value in READERS[metric.name](source, snapshot):
+            for label, samples in seen:
+                for labels, value in samples.get(metric.name, ()):
                     _add(family, (label, *labels), value)
             yield family
+
+
+def read(source: Source) -> dict[str, list[Sample]]:
+    """All samples of one system, by metric; none if it cannot be read, so that the others can be."""
+    try:
+        snapshot = source.snapshot()
+        return {name: list(reader(source, snapshot)) for name, reader in READERS.items()}
+    except Exception:
+        logger.exception("the metrics of %s cannot be read", source.name)
+        return {}
 
 
 def _family(metric: Metric) -> Family:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -78,11 +79,11 @@ class Sources:
     """The running systems of this process.
 
     Two systems of one name are told apart by a number after it: two series with the same labels would make every
-    scrape fail.
+    scrape fail. A system that was given up without a stop is not kept alive here.
     """
 
     def __init__(self) -> None:
-        self._sources: dict[str, Source] = {}
+        self._sources: dict[str, weakref.ref[Source]] = {}
 
     def add(self, source: Source) -> Callable[[], None]:
         """Expose a system from now on.
@@ -90,10 +91,13 @@ class Sources:
         Returns:
             A function that ends that.
         """
-        label, number = source.name, 2
+        label, number, own = source.name, 2, weakref.ref(source)
         # setdefault is one step: of two systems that start together only one gets a label.
-        while self._sources.setdefault(label, source) is not source:
-            label, number = f"{source.name}-{number}", number + 1
+        while (holder := self._sources.setdefault(label, own)) is not own:
+            if holder() is None:
+                self._sources.pop(label, None)
+            else:
+                label, number = f"{source.name}-{number}", number + 1
 
         def remove() -> None:
             self._sources.pop(label, None)
@@ -102,7 +106,8 @@ class Sources:
 
     def all(self) -> list[tuple[str, Source]]:
         """Labels and systems."""
-        return list(self._sources.items())
+        found = [(label, ref()) for label, ref in list(self._sources.items())]
+        return [(label, source) for label, source in found if source is not None]
 
 
 SOURCES = Sources()

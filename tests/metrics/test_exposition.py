@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from everact import ActorSystem, Settings, task
 from everact.metrics import CATALOGUE, COLLECTOR, REGISTRY, Server, make_asgi_app, make_wsgi_app, serve
 from everact.metrics.prometheus import READERS
+from everact.metrics.snapshot import Sources
 
 
 @task
@@ -171,6 +173,30 @@ def test_two_systems_of_one_name_are_told_apart() -> None:
         text = page()
         assert value(text, "everact_tasks_completed_total", system="twin") == 1
         assert value(text, "everact_tasks_completed_total", system="twin-2") == 2
+
+
+def test_a_system_that_was_given_up_without_a_stop_is_let_go() -> None:
+    system = ActorSystem("lost")
+    system.start()
+    meter = system._engine.meter  # type: ignore[union-attr]
+    assert meter is not None
+    lonely = Sources()
+    lonely.add(meter)
+    meter.close()
+    assert [label for label, _ in lonely.all()] == ["lost"]
+    system.stop()
+    del system, meter
+    gc.collect()
+    assert lonely.all() == []
+
+
+def test_a_system_that_cannot_be_read_keeps_no_other_from_being_scraped(system: ActorSystem, caplog: Any) -> None:
+    with ActorSystem("broken") as broken:
+        broken._engine.meter.snapshot = lambda: 1 / 0  # type: ignore[union-attr, method-assign]
+        text = page()
+    assert value(text, "everact_build_info", system="shop") == 1
+    assert 'system="broken"' not in text
+    assert "the metrics of broken cannot be read" in caplog.text
 
 
 def test_labels_that_nobody_would_choose_are_escaped() -> None:
