@@ -4,6 +4,7 @@ A block that begins with ```python runs as a module of its own, in an empty work
 right behind it is what it prints. ```python not-run is for fragments; these must at least compile.
 """
 
+import enum
 import importlib.util
 import re
 import shlex
@@ -15,7 +16,20 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from everact import Actor, ActorSystem, Overflow, Retry, TaskHandler, TaskStatus, task
+from everact import (
+    Actor,
+    ActorSystem,
+    Backoff,
+    ChildSpec,
+    Directive,
+    Overflow,
+    Restart,
+    Retry,
+    Strategy,
+    TaskHandler,
+    TaskStatus,
+    task,
+)
 from everact.cli import main
 from everact.tasks.handler import HOOKS
 from everact.tasks.status import LEGAL_MOVES
@@ -116,7 +130,7 @@ def _table(page: str, heading: str) -> list[list[str]]:
     """The cells of the first table under a heading, or of the page's first one, without its head."""
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     if heading:
-        text = text.partition(f"\n## {heading}\n")[2]
+        text = re.split(rf"^##+ {re.escape(heading)}$", text, flags=re.MULTILINE)[1]
     rows = re.search(r"^\|.+\n\|[-| ]+\n((?:\|.+\n)+)", text, re.MULTILINE)
     assert rows is not None, f"{page} has no table under {heading!r}"
     return [[cell.strip().strip("`") for cell in row.strip("|").split("|")] for row in rows[1].splitlines()]
@@ -150,6 +164,24 @@ def test_the_table_of_the_retry_policy_has_its_fields_and_defaults() -> None:
     shown = {name: repr(getattr(policy, name)) for name in Retry.__dataclass_fields__}
     shown |= {"on": "(Exception,)"}
     assert documented == shown
+
+
+def test_the_table_of_the_child_spec_has_its_fields_and_defaults() -> None:
+    documented = {row[0]: row[1] for row in _table("supervision.md", "Say how a child is treated")}
+    spec = ChildSpec()
+    shown = {name: repr(getattr(spec, name)) for name in ChildSpec.__dataclass_fields__}
+    backoff = spec.backoff
+    assert backoff == Backoff(backoff.least, most=backoff.most)
+    shown |= {"restart": str(spec.restart), "backoff": f"Backoff({backoff.least}, most={backoff.most})"}
+    assert documented == shown
+
+
+@pytest.mark.parametrize(
+    ("heading", "words"),
+    [("Build a tree", Strategy), ("When it is started again", Restart), ("What a failure means", Directive)],
+)
+def test_a_table_of_supervision_names_every_word(heading: str, words: type[enum.Enum]) -> None:
+    assert {row[0] for row in _table("supervision.md", heading)} == {word.name for word in words}
 
 
 COMMANDS = re.findall(r"^everact (.+)$", (ROOT / "docs" / "cli.md").read_text(encoding="utf-8"), re.MULTILINE)

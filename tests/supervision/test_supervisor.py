@@ -239,7 +239,7 @@ def test_escalate_makes_the_supervisor_fail_with_the_same_error(
     assert first.error == second.error == "tests.supervision.conftest.Crash: b"
 
 
-def test_a_supervisor_that_gave_up_and_is_told_to_go_on_starts_its_children_again(
+def test_a_supervisor_that_gave_up_and_whose_spec_says_resume_starts_its_children_again(
     system: ActorSystem, journal: Journal
 ) -> None:
     system.spawn(
