@@ -100,7 +100,7 @@ def test_spawning_below_a_supervisor_that_waits_for_its_restart_fails_at_once(sy
     until(lambda: system.actors().children[-1].children[0].state == "down")
     answer = Call(lambda: system.spawn(Echo, under=boss)).ended()
     assert isinstance(answer, ActorStartFailed)
-    assert "spawning/user/boss/echo could not start (its supervisor is down)" in str(answer)
+    assert "spawning/user/boss/echo could not start (its supervisor is stopping" in str(answer)
 
 
 def test_a_child_that_is_being_started_when_its_supervisor_stops_is_answered_for(system: ActorSystem) -> None:
