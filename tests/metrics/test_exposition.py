@@ -20,12 +20,18 @@ from prometheus_client.parser import text_string_to_metric_families
 from everact import ActorSystem, Settings, task
 from everact.metrics import CATALOGUE, COLLECTOR, REGISTRY, Server, make_asgi_app, make_wsgi_app, serve
 from everact.metrics.prometheus import READERS
-from everact.metrics.snapshot import Sources
+from everact.metrics.snapshot import SOURCES, Sources
 
 
 @task
 def add(a: int, b: int) -> int:
     return a + b
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests of this process leave systems behind as a kill would."""
+    monkeypatch.setattr(SOURCES, "_sources", {})
 
 
 @pytest.fixture
