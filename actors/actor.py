@@ -103,12 +103,14 @@ class Actor(pykka.Actor):
         """Call this first of all in your own `__init__`; `actor_ref` can be used after it."""
         if "_actor_cell" in self.__dict__:
             return  # two of its base classes call this; it is one actor all the same
-        cell = being_built.get()
-        if cell is None:  # made by hand, to be tried out without being started
+        birth = being_built.get()
+        if birth is None:  # made by hand, to be tried out without being started
             cell = Cell(environment(), type(self), actor_class=type(self))
             cell.instance = self
-        if cell.actor_class is not type(self):
-            cell.settle_in(type(self))
+        else:
+            cell = birth.cell
+            if cell.actor_class is not type(self):
+                cell.settle_in(type(self), birth.fence)
         being_built.set(None)  # whatever else is made on the way is not what this cell is for
         self._actor_cell = cell
 

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pykka
 
 if TYPE_CHECKING:
     from everact.actors.cell import Cell
 
-being_built: ContextVar[Cell | None] = ContextVar("being_built", default=None)
-"""The cell whose instance is being made here; the instance claims it in its `__init__`."""
+
+class Birth(NamedTuple):
+    """The making of one instance.
+
+    Attributes:
+        cell: The cell that it is made for.
+        fence: Of the turn that makes it. If that has been left behind, the instance comes too late.
+    """
+
+    cell: Cell
+    fence: int
+
+
+being_built: ContextVar[Birth | None] = ContextVar("being_built", default=None)
+"""What is being made here; the instance claims it in its `__init__`."""
 
 
 def unfit(instance: object) -> str:

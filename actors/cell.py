@@ -75,6 +75,8 @@ class Cell(CellLife):
         self._watched: dict[Cell, object] = {}
         if actor_class is not None:
             self.settle_in(actor_class)
+        else:
+            self._executor = environment.for_unknown(path)
 
     @property
     def path(self) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 
-from everact.actors.birth import being_built, unfit
+from everact.actors.birth import Birth, being_built, unfit
 from everact.actors.envelope import Envelope
 from everact.actors.executor import Executor, PinnedExecutor
 from everact.actors.lifecycle import (
@@ -128,11 +128,13 @@ class CellLife:
 
     # -- the class -------------------------------------------------------------------------------------------
 
-    def settle_in(self, actor_class: type[Actor]) -> None:
+    def settle_in(self, actor_class: type[Actor], fence: int = 0) -> None:
         """Arrange for what the class asks for: a thread of its own, the event loop, a bounded mailbox.
 
         A factory may make another class at a restart. That one gets its thread, but the mailbox stays as it is.
         """
+        if self._fence != fence:
+            return  # the instance comes too late; there is, or will be, another one
         is_first = self.actor_class is pykka.Actor
         self.actor_class = actor_class
         environment = self.environment
@@ -201,7 +203,7 @@ class CellLife:
             ConfigurationError: The factory made something that cannot live in this cell.
         """
         self.generation += 1
-        token = being_built.set(self._self)
+        token = being_built.set(Birth(self._self, fence))
         try:
             instance = self.factory() if self.factory is not None else None
         finally:
@@ -346,8 +348,7 @@ class CellLife:
             child.close()
         self.children = {}
         self.mailbox.close()
-        executor = self._executor
-        if isinstance(executor, PinnedExecutor):
+        if isinstance(executor := self._executor, PinnedExecutor):
             self._executor = self.environment.shared  # whoever gives one more order gets an answer all the same
             executor.close()
         self._end_watches()

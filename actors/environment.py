@@ -55,6 +55,10 @@ class Environment:
                 self._loop = self.make_loop()
             return self._loop
 
+    def for_unknown(self, name: str) -> Executor:
+        """Where an actor is made whose class is not known yet: in a thread that it can keep, if it wants its own."""
+        return PinnedExecutor(self.runtime, name, daemon=not self.alone)
+
     def executor_for(self, actor_class: type[Actor], before: Executor) -> Executor:
         """Where actors of a class run; what one has had before is kept if it fits, else let go."""
         if inspect.iscoroutinefunction(actor_class.on_receive):

@@ -99,7 +99,8 @@ class Supervisor(RoundPlayer):
         if cell is not None and cell.state is not CellState.STOPPED:
             cell.factory = factory  # what the supervisor before this one has made of its specs is not to come back
         else:
-            known = factory if isinstance(factory, type) and issubclass(factory, Actor) else None
+            made = factory.func if isinstance(factory, partial) else factory
+            known = made if isinstance(made, type) and issubclass(made, Actor) else None
             path = f"{self._cell.path}/{name}"
             cell = Cell(self._cell.environment, factory, path=path, parent=self._cell, actor_class=known)
         child = self._children[name] = self._by_cell[cell] = Child(name, spec, cell)

@@ -98,7 +98,7 @@ def test_an_actor_with_a_thread_of_its_own_that_is_left_behind_in_an_ask_takes_n
     assert isinstance(shared, SharedExecutor)
     release = threading.Event()
     blocked = system.spawn(Blocking)
-    deaf = system.spawn(lambda: Deaf(blocked))
+    deaf = system.spawn(partial(Deaf, blocked))
     arrived: list[None] = []
     deaf.tell((arrived, release))
     until(lambda: bool(arrived), "it asks")

@@ -208,7 +208,11 @@ def test_an_async_actor_that_awaits_several_at_once_is_found_through_each_of_the
     back.ask(lambda actor: setattr(actor, "next", hub))
 
     async def gather(_: Any) -> Any:
-        return await asyncio.gather(back.ask("x", block=False), quick.ask("x", block=False))
+        both = [asyncio.ensure_future(other.ask("x", block=False)) for other in (back, quick)]
+        try:
+            return await asyncio.gather(*both)
+        finally:
+            await asyncio.wait(both)  # else the second one may still wait when the first has failed
 
     with pytest.raises(AskCycle):
         hub.ask(gather, timeout=AT_ONCE)

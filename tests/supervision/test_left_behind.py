@@ -354,6 +354,7 @@ def test_a_turn_that_is_left_behind_before_it_has_begun_keeps_no_other_turn_from
 ) -> None:
     ref = system.spawn(lambda: Counted(journal))
     cell, shared = ref._cell, ref._cell._executor
+    until(lambda: cell._turnstile._tokens)  # the turn in which it has started has a few more steps to go
 
     class Interrupting:
         def submit(self, turn: Any) -> None:
