@@ -9,9 +9,11 @@ from uuid import UUID
 import msgspec
 
 from everact.actors.baton import AnyWaiter, LoopWaiter, Waiter
+from everact.actors.cell import Cell
 from everact.actors.event_stream import CALLBACK_ROLE
 from everact.actors.messages import CancelTasks, StoreTasks
 from everact.actors.ticket import QUEUED, STARTED, Delivery, Ticket, current_delivery
+from everact.actors.wait_for import current_actor
 from everact.engine import Engine
 from everact.storage.protocol import Outcome
 from everact.tasks import status as st
@@ -45,6 +47,12 @@ def here(engine: Engine) -> Delivery | None:
     if delivery is None or delivery.closed or delivery.cell.node is not engine.node:
         return None
     return delivery
+
+
+def is_actor_here(engine: Engine) -> bool:
+    """Whether the caller is an actor of this engine, which a stop would wait for."""
+    actor = current_actor.get()
+    return isinstance(actor, Cell) and actor.environment is engine.environment
 
 
 def prepare(engine: Engine, task: object, options: dict[str, Any]) -> Ticket:

@@ -15,7 +15,6 @@ from uuid import UUID
 
 from everact import access
 from everact.actors.runtime import Runtime, ThreadRuntime
-from everact.actors.wait_for import current_actor
 from everact.config import Settings
 from everact.engine import Engine
 from everact.inspection import Inspection
@@ -144,7 +143,7 @@ class ActorSystem(Inspection, Spawning):
         if engine is None or self._forked:
             return
         runtime = engine.node.runtime
-        inside = runtime.role() is not None or access.here(engine) is not None or current_actor.get() is not None
+        inside = runtime.role() is not None or access.here(engine) is not None or access.is_actor_here(engine)
         try:
             self._unstopped.pop()
         except IndexError:

@@ -469,6 +469,15 @@ def test_a_stop_from_the_hooks_of_an_actor_only_asks_for_it(system: ActorSystem)
     assert diary == ["started", "stopped"]
 
 
+def test_a_stop_from_an_actor_that_is_not_of_the_system_waits_for_its_end(system: ActorSystem) -> None:
+    alone = StopsInMessage.start(lambda: system.stop(timeout=WAIT))
+    try:
+        assert alone.ask("stop") == "went on"
+        assert system.state == "stopped"
+    finally:
+        alone.stop()
+
+
 def test_a_second_stop_waits_for_the_first(system: ActorSystem, gate: Gate) -> None:
     deaf_actor(system, DeafAtTheEnd, gate, spec=ChildSpec(shutdown=WAIT))
     stops = [threading.Thread(target=partial(system.stop, WAIT), daemon=True) for _ in range(3)]
