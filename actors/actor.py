@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -76,6 +77,12 @@ class Actor(pykka.Actor):
         if not isinstance(cls.overflow, Overflow):
             msg = f"{cls.__name__}.overflow={cls.overflow!r} must be one of {[str(rule) for rule in Overflow]}"
             raise ConfigurationError(msg)
+        if cls.pinned not in (None, True, False):  # a method of that name, most likely
+            msg = f"{cls.__name__}.pinned={cls.pinned!r} must be True, False or None; everact reads it, rename yours"
+            raise ConfigurationError(msg)
+        if not _is_timeout(cls.ask_timeout):
+            msg = f"{cls.__name__}.ask_timeout={cls.ask_timeout!r} must be seconds from 0 on, or None; everact reads it"
+            raise ConfigurationError(msg)
 
     @classmethod
     def start(cls, *args: Any, **kwargs: Any) -> ActorRef[Self]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -103,6 +110,13 @@ class Actor(pykka.Actor):
         """Call this first of all in your own `__init__`; `actor_ref` can be used after it."""
         if "_actor_cell" in self.__dict__:
             return  # two of its base classes call this; it is one actor all the same
+        stray = _stray_coroutine(type(self))
+        if stray is not None:
+            msg = (
+                f"{type(self).__name__}.{stray} is async and would never be awaited, since on_receive is not; "
+                "write `async def on_receive` as well, and all of the actor runs on everact's event loop"
+            )
+            raise ConfigurationError(msg)
         birth = being_built.get()
         if birth is None:  # made by hand, to be tried out without being started
             cell = Cell(environment(), type(self), actor_class=type(self))
@@ -234,3 +248,15 @@ class Actor(pykka.Actor):
 
 def _is_bound(bound: object) -> bool:
     return bound is None or (type(bound) is int and bound >= 1)
+
+
+def _is_timeout(seconds: object) -> bool:
+    return seconds is None or (isinstance(seconds, int | float) and seconds >= 0)
+
+
+def _stray_coroutine(actor_class: type[Actor]) -> str | None:
+    """A hook that nobody would await, since the rest of the class is not async."""
+    if inspect.iscoroutinefunction(actor_class.on_receive):
+        return None
+    hooks = ("on_start", "on_stop", "on_failure")
+    return next((name for name in hooks if inspect.iscoroutinefunction(getattr(actor_class, name))), None)
