@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import os
+import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from everact.actors.actor import Actor
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class Environment:
     """What cells share.
 
@@ -31,6 +33,7 @@ class Environment:
         alone: Whether actors here stand alone, in pykka's registry, and keep the program from exiting.
         transitions: Held for a few assignments, while a cell moves from one state to another.
         left_behind: Threads left behind that have not come back, those of actors that are gone included.
+        is_elsewhere: Whether this process was forked off one where the actors live; their threads are not here.
     """
 
     runtime: Runtime
@@ -42,11 +45,13 @@ class Environment:
     alone: bool = False
     transitions: AbstractContextManager[Any] = field(init=False)
     left_behind: int = 0
+    is_elsewhere: bool = False
     _loop: LoopExecutor | None = None
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
         self.transitions = self.runtime.lock()
+        _environments.add(self)
 
     def loop(self) -> LoopExecutor:
         """The event loop of async actors here."""
@@ -73,3 +78,15 @@ class Environment:
         if isinstance(before, PinnedExecutor):
             before.close()
         return chosen
+
+
+_environments: weakref.WeakSet[Environment] = weakref.WeakSet()
+
+
+def _leave_to_the_parent() -> None:
+    for environment in _environments:
+        environment.is_elsewhere = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_the_parent)

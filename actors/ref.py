@@ -9,7 +9,7 @@ import pykka
 
 from everact.actors.envelope import Envelope, StopOrder
 from everact.actors.future import Future
-from everact.tasks.errors import ActorDead, BlockingCallError, MailboxFull
+from everact.tasks.errors import ActorDead, BlockingCallError, EverActError, ForkedSystem, MailboxFull
 
 if TYPE_CHECKING:
     from everact.actors.cell import Cell
@@ -56,7 +56,7 @@ class ActorRef(pykka.ActorRef[A]):
 
     def is_alive(self) -> bool:
         """Whether the actor has not ended. One that has failed and waits for its restart is alive."""
-        return not self._cell.stopped.is_set()
+        return not (self._cell.stopped.is_set() or self._cell.environment.is_elsewhere)
 
     def tell(self, message: Any) -> None:
         """Send a message without waiting for anything.
@@ -66,10 +66,11 @@ class ActorRef(pykka.ActorRef[A]):
 
         Raises:
             ActorDead: The actor has ended. If it ends before it comes to the message, that is a dead letter.
+            ForkedSystem: It lives in the process that this one was forked from.
             MailboxFull: Its mailbox is bounded, and full, and its rule says so.
         """
         cell = self._cell
-        if cell.stopped.is_set():
+        if cell.stopped.is_set() or cell.environment.is_elsewhere:
             raise self._dead()
         cell.mailbox.put(Envelope(message))
 
@@ -106,7 +107,7 @@ class ActorRef(pykka.ActorRef[A]):
 
     def _send(self, message: Any, future: Future[Any]) -> None:
         cell = self._cell
-        if cell.stopped.is_set():
+        if not self.is_alive():
             future.fail(self._dead())
             return
         try:
@@ -141,7 +142,7 @@ class ActorRef(pykka.ActorRef[A]):
         return bool(stopped.get(timeout=timeout)) if block else stopped
 
     def _send_stop(self, stopped: Future[bool]) -> None:
-        if self._cell.stopped.is_set():
+        if not self.is_alive():
             stopped.settle(False)
         else:
             self._cell.mailbox.put(Envelope(StopOrder(), stopped))
@@ -165,7 +166,12 @@ class ActorRef(pykka.ActorRef[A]):
         if block and role is not None:
             raise BlockingCallError(f"ActorRef.{call}", role)
 
-    def _dead(self) -> ActorDead:
+    def _dead(self) -> EverActError:
+        environment = self._cell.environment
+        if environment.is_elsewhere and environment.alone:
+            return ActorDead(f"{self.path} lives in the process that this one was forked from; start another one here")
+        if environment.is_elsewhere:
+            return ForkedSystem(self.path.partition("/")[0])
         return ActorDead(f"{self.path} has stopped; start or spawn it again, and use the new reference")
 
     def __str__(self) -> str:

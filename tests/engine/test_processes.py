@@ -214,6 +214,49 @@ def test_a_forked_child_is_refused_and_does_no_harm(tmp_path: Path, backend: str
 
 
 @pytest.mark.slow
+def test_actors_of_the_parent_are_refused_in_a_forked_child_at_once(tmp_path: Path, backend: str) -> None:
+    source = """
+    from everact import Actor, ActorDead
+
+    class Echo(Actor):
+        use_daemon_thread = True
+
+        def on_receive(self, message):
+            return message
+
+    def refusal(use):
+        try:
+            return use()
+        except BaseException as error:
+            return type(error)
+
+    alone = Echo.start()
+    with ActorSystem("parent", handlers=[work], storage=url) as system:
+        spawned = system.spawn(Echo)
+        child = os.fork()
+        if child == 0:
+            for ref, error in ((spawned, ForkedSystem), (alone, ActorDead)):
+                uses = (lambda: ref.tell(1), lambda: ref.ask(1), lambda: ref.ask(1, block=False).get())
+                assert [refusal(use) for use in uses] == [error] * 3, ref
+                assert refusal(ref.proxy) is ActorDead
+                assert not ref.is_alive()
+                assert ref.stop() is False
+            assert refusal(lambda: system.spawn(Echo)) is ForkedSystem
+            again = Echo.start()
+            assert again.ask(2) == 2
+            again.stop()
+            with ActorSystem("child") as own:
+                assert own.spawn(Echo).ask(3) == 3
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert (spawned.ask(4), alone.ask(5)) == (4, 5)
+        print("fine")
+    """
+    code, out, err = finish(start(tmp_path, source, backend))
+    assert (code, out) == (0, "fine\n"), err
+
+
+@pytest.mark.slow
 def test_a_child_that_was_forked_before_the_start_may_start_its_own(tmp_path: Path, backend: str) -> None:
     source = """
     system = ActorSystem(handlers=[work], storage=url)
