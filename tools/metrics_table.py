@@ -1,6 +1,7 @@
-"""Print the table of metrics in `docs/metrics.md`, from the catalogue. A test says when the page has another one.
+"""Print the tables of `docs/metrics.md`: metrics from the catalogue, alerts from their rules.
 
-Run from anywhere: `python tools/metrics_table.py --write` puts it into the page.
+A test says when the page has others. Run from anywhere: `python tools/metrics_table.py --write` puts them into
+the page.
 """
 
 import re
@@ -9,7 +10,10 @@ from pathlib import Path
 
 from everact.metrics.catalogue import CATALOGUE
 
+ALERTS = Path(__file__).resolve().parents[1] / "metrics" / "assets" / "alerts.yml"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "metrics.md"
+LABEL = re.compile(r"{{ .labels.\w+ }}")
+ALERT_HEAD = "| alert | severity | after | says |\n|---|---|---|---|\n"
 HEAD = "| metric | kind | labels | what |\n|---|---|---|---|\n"
 
 
@@ -22,13 +26,24 @@ def table() -> str:
     return HEAD + "\n".join(rows) + "\n"
 
 
-def with_table(page: str) -> str:
-    """The page with the table as it must be."""
-    return re.sub(r"TABLE\n|\| metric \| kind .*?\n(?=\n)", lambda _: table(), page, count=1, flags=re.DOTALL)
+def alert_table() -> str:
+    """The alerts, in Markdown."""
+    rule = r'- alert: (\w+)\n.*?for: (\w+)\n.*?severity: (\w+)\n.*?summary: "(.*?)"'
+    rows = [
+        f"| [{name}](#{name.lower()}) | {severity} | {wait} | {LABEL.sub('...', summary)} |"
+        for name, wait, severity, summary in re.findall(rule, ALERTS.read_text(encoding="utf-8"), re.DOTALL)
+    ]
+    return ALERT_HEAD + "\n".join(rows) + "\n"
+
+
+def with_tables(page: str) -> str:
+    """The page with the tables as they must be."""
+    page = re.sub(r"\| metric \| kind .*?\n(?=\n)", lambda _: table(), page, count=1, flags=re.DOTALL)
+    return re.sub(r"\| alert \| severity .*?\n(?=\n)", lambda _: alert_table(), page, count=1, flags=re.DOTALL)
 
 
 if __name__ == "__main__":
     if "--write" in sys.argv:
-        PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     else:
-        print(table(), end="")
+        print(table(), alert_table(), sep="\n", end="")

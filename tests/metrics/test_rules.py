@@ -50,8 +50,11 @@ def test_the_dashboard_is_what_its_script_makes() -> None:
     assert assets()["dashboard.json"] == script("make_dashboard").text()
 
 
-def test_the_table_in_the_docs_is_what_its_script_makes() -> None:
-    assert script("metrics_table").table() in (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+def test_the_tables_in_the_docs_are_what_their_script_makes() -> None:
+    page, tables = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8"), script("metrics_table")
+    assert tables.table() in page
+    assert tables.alert_table() in page
+    assert tables.alert_table().count("\n") == len(ALERTS) + 2
 
 
 def test_the_dashboard_has_a_panel_for_each_metric_and_asks_for_the_source() -> None:
