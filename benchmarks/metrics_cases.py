@@ -8,10 +8,12 @@ import tempfile
 import threading
 import time
 
-from prometheus_client import generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from everact import ActorSystem, Settings, task
 from everact.metrics import REGISTRY
+from everact.metrics.prometheus import SystemsCollector
+from everact.metrics.snapshot import Snapshot, Sources
 from everact.metrics.tally import Tally
 
 PAIRS = 20
@@ -71,16 +73,40 @@ def scrape(count: int) -> dict[str, float]:
         return {"ms": statistics.median(seconds) * 1000, "kB": len(page) / 1000}
 
 
+class Strange:
+    """A system whose tasks have names that nobody would choose."""
+
+    name, version = "strange", "0"
+
+    def __init__(self, names: int) -> None:
+        self.tally = Tally(threading.Lock())
+        for number in range(names):
+            self.tally.series_of(f'evil\n"{number}\\', f"queue {number}").ended[3] += 1
+
+    def snapshot(self) -> Snapshot:
+        """Nothing runs."""
+        return Snapshot()
+
+    def healthy(self) -> bool:
+        """Always."""
+        return True
+
+
 def hostile(count: int) -> dict[str, float]:
-    """Many task and queue names that nobody would choose: how many series they make."""
-    tally = Tally(threading.Lock())
+    """Many task and queue names that nobody would choose: how many series they make, and how long a scrape is."""
+    names = count * 5
     began = time.perf_counter()
-    for number in range(count * 5):
-        tally.series_of(f'evil\n"{number}\\', f"queue {number}")
+    strange, sources, registry = Strange(names), Sources(), CollectorRegistry()
+    seconds = time.perf_counter() - began
+    sources.add(strange)
+    registry.register(SystemsCollector(sources))
+    page = generate_latest(registry)
     return {
-        "names": count * 5,
-        "series": len(tally.series),
-        "us per name": (time.perf_counter() - began) / (count * 5) * 1e6,
+        "names": names,
+        "task series": len(strange.tally.series),
+        "lines": page.count(b"\n"),
+        "kB": len(page) / 1000,
+        "us per name": seconds / names * 1e6,
     }
 
 
