@@ -16,8 +16,9 @@ from everact.actors.lifecycle import CellState
 from everact.actors.mailbox import BoundedMailbox, Mailbox
 from everact.supervision.child_spec import ChildSpec
 from everact.supervision.intensity import Intensity
+from everact.supervision.round import Child
 from everact.supervision.supervisor import Supervisor
-from everact.tasks.errors import ConfigurationError, EverActError
+from everact.tasks.errors import ActorDead, ConfigurationError, EverActError
 
 
 class Routing(enum.Enum):
@@ -34,8 +35,9 @@ class Routing(enum.Enum):
 class PoolRouter(Supervisor):
     """A supervisor whose children are equal, and whose address stands for all of them.
 
-    What is told or asked at its address goes straight to a child, in the sender's thread. Stopping it is stopping a
-    supervisor: each child ends after its message at hand, and what waits becomes dead letters.
+    What is told or asked at its address goes straight to a child, in the sender's thread. A child that has ended for
+    good gets nothing any more; with BY_KEY its keys, and others, go to other children from then on. Stopping the router
+    is stopping a supervisor: each child ends after its message at hand, and what waits becomes dead letters.
 
     Args:
         factory: Makes a child on every call.
@@ -96,16 +98,23 @@ class PoolRouter(Supervisor):
 
         super()._actor_set_up(connected)
 
+    def _remove(self, child: Child) -> None:
+        super()._remove(child)
+        switchboard = self._cell.mailbox
+        if isinstance(switchboard, Switchboard) and not self._closing:
+            switchboard.disconnect(child.cell)
+
 
 class Switchboard(Mailbox):
     """The mailbox of a router: messages for the router itself stay, others go to its children."""
 
-    __slots__ = ("_cell", "_cells", "feed", "route")
+    __slots__ = ("_cell", "_cells", "_is_deserted", "feed", "route")
 
     def __init__(self, cell: Cell) -> None:
         super().__init__(cell)
         self._cell = cell
         self._cells: list[Cell] = []
+        self._is_deserted = False
         self.route: Callable[[Envelope], None] = self.balance
         kind = cell.actor_class
         runtime, bound = cell.environment.runtime, kind.mailbox_bound
@@ -114,14 +123,24 @@ class Switchboard(Mailbox):
     def connect(self, cells: list[Cell]) -> None:
         """Route to these from now on."""
         self._cells = cells
+        self._is_deserted = False
         for cell in cells:
             cell.feed = self.feed
             cell.wake()
+
+    def disconnect(self, gone: Cell) -> None:
+        """Route to this one no more, which has ended for good. When all have, what waits for them is refused."""
+        self._cells = [cell for cell in self._cells if cell is not gone]
+        self._is_deserted = not self._cells
+        if self._is_deserted:
+            self._turn_away()
 
     def put(self, envelope: Envelope) -> None:
         """See `Mailbox.put`."""
         if type(envelope.message) in ORDERS:
             super().put(envelope)
+        elif self._is_deserted:
+            self.refuse(envelope, self._deserted())
         else:
             self.route(envelope)
 
@@ -138,25 +157,42 @@ class Switchboard(Mailbox):
     def balance(self, envelope: Envelope) -> None:
         """See `Routing.BALANCED`."""
         self.feed.put(envelope)
+        if self._is_deserted:  # the last one has gone meanwhile
+            self._turn_away()
 
     def by_key(self, key: Callable[[Any], Hashable], envelope: Envelope) -> None:
         """See `Routing.BY_KEY`."""
-        cell = self._cells[hash(key(envelope.message)) % len(self._cells)]
+        cells = self._cells
+        if not cells:
+            self.refuse(envelope, self._deserted())
+            return
+        cell = cells[hash(key(envelope.message)) % len(cells)]
         if envelope.reply_to is not None:
             envelope.reply_to.target = cell
         cell.mailbox.put(envelope)
 
     def broadcast(self, envelope: Envelope) -> None:
         """See `Routing.BROADCAST`."""
+        cells = self._cells
+        if not cells:
+            self.refuse(envelope, self._deserted())
+            return
         if envelope.reply_to is None:
-            for cell in self._cells:
+            for cell in cells:
                 cell.mailbox.put(Envelope(envelope.message))
             return
-        replies = [Future[Any](self._cell.environment.runtime, cell) for cell in self._cells]
+        replies = [Future[Any](self._cell.environment.runtime, cell) for cell in cells]
         for reply in replies:
             reply.on_open(partial(_gather, replies, envelope.reply_to))
-        for cell, reply in zip(self._cells, replies, strict=True):
+        for cell, reply in zip(cells, replies, strict=True):
             cell.mailbox.put(Envelope(envelope.message, reply))
+
+    def _turn_away(self) -> None:
+        while (envelope := self.feed.take()) is not None:
+            self.refuse(envelope, self._deserted())
+
+    def _deserted(self) -> ActorDead:
+        return ActorDead(f"all actors of the pool {self.path} have ended; stop it and spawn another one")
 
     # -- as the owner of the feed --------------------------------------------------------------------------
 

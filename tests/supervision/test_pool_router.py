@@ -4,6 +4,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from everact import (
     Actor,
+    ActorDead,
     ActorRef,
     ActorSystem,
     Backoff,
@@ -260,3 +262,43 @@ def test_a_pool_that_makes_no_sense_is_refused(system: ActorSystem, arguments: d
         system.spawn(lambda: PoolRouter(Worker, **arguments))  # type: ignore[arg-type]
     assert isinstance(caught.value.__cause__, ConfigurationError)
     assert message in str(caught.value.__cause__)
+
+
+# -- children that are gone for good ---------------------------------------------------------------------------------
+
+RULES: list[dict[str, Any]] = [
+    {"routing": Routing.BALANCED},
+    {"routing": Routing.BY_KEY, "key": str},
+    {"routing": Routing.BROADCAST},
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["routing"].value)
+def test_a_child_that_is_gone_for_good_gets_no_message_any_more(system: ActorSystem, rule: dict[str, Any]) -> None:
+    pool = system.spawn(lambda: PoolRouter(Worker, size=3, **rule))
+    pool._cell.children["1"].ref.stop()
+    until(lambda: "1" not in pool._cell.children)
+    answers = [pool.ask(number) for number in range(30)]
+    flat = [each for answer in answers for each in (answer if isinstance(answer, list) else [answer])]
+    assert set(flat) <= {"0", "2"}
+    assert not system.dead_letters()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["routing"].value)
+def test_a_pool_without_children_refuses_what_waits_and_what_comes(system: ActorSystem, rule: dict[str, Any]) -> None:
+    pool = system.spawn(lambda: PoolRouter(Worker, size=2, **rule), name="pool")
+    gate = threading.Event()
+    children = [cell.ref for cell in pool._cell.children.values()]
+    held = [child.ask(gate, block=False) for child in children]
+    stops = [child.stop(block=False) for child in children]
+    waits = pool.ask("waits", block=False)
+    gate.set()
+    assert [future.get() for future in (*held, *stops)] == ["0", "1", True, True]
+    with pytest.raises(ActorDead):
+        waits.get(timeout=10)
+    until(lambda: not pool._cell.children)
+    with pytest.raises(ActorDead, match="all actors of the pool pools/user/pool have ended"):
+        pool.ask("comes")
+    pool.tell("comes too")
+    assert "comes too" in [letter.message for letter in system.dead_letters()]
+    assert pool.stop() is True
