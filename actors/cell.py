@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -180,6 +182,8 @@ class Cell(CellLife):
                 # A class that asks for another thread is known only when its first instance is there.
                 if self._fence != fence or self._executor is not executor or not await self._step(fence):
                     break
+                if self.is_async:
+                    await _let_cancels_pass()
         finally:
             current_actor.set(None)
             turnstile.give_back()
@@ -311,3 +315,14 @@ class Cell(CellLife):
             except KeyError:  # somebody else was faster
                 return
             watcher.mailbox.put(Envelope(Notice(self, watch, Terminated(self.ref, self.cause))))
+
+
+async def _let_cancels_pass() -> None:
+    """Take delivery of a cancel that the user's code has left on its task: it is not meant for the next message."""
+    task = asyncio.current_task()
+    if task is None or not task.cancelling():
+        return
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)
+    while task.uncancel():
+        pass
