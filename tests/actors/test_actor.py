@@ -517,14 +517,14 @@ def test_a_program_lasts_as_long_as_its_actors_unless_they_are_daemons(
     base: Any, *, daemon: bool, printed: list[str]
 ) -> None:
     text = PROGRAM.format(module=base.__module__, name=base.__name__, daemon=daemon)
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-P", "-c", text], capture_output=True, text=True, timeout=60, check=True)
     assert (done.stdout.splitlines(), done.stderr) == (printed, "")
 
 
 @pytest.mark.slow
 def test_a_program_ends_though_an_actor_that_was_never_started_has_got_a_message(base: Any) -> None:
     text = f"from {base.__module__} import {base.__name__} as B\nclass A(B): pass\nA().actor_ref.tell(1)"
-    subprocess.run([sys.executable, "-c", text], timeout=60, check=True)
+    subprocess.run([sys.executable, "-P", "-c", text], timeout=60, check=True)
 
 
 # What is ours, and not pykka's

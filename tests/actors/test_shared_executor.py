@@ -321,6 +321,10 @@ def test_an_actor_that_finds_no_thread_gets_to_its_message_when_there_are_thread
     monkeypatch.setattr("everact.actors.cell.RETRY_SECONDS", 0.02)
     engine: Any = system._running()
     ref = system.spawn(lambda: Link(None))
+    turnstile = ref._cell._turnstile
+    while not turnstile.take():  # the turn in which it was started is on its way out
+        time.sleep(0.001)
+    turnstile.give_back()
     refused = threading.Event()
     submit = engine.environment.shared.submit
 
