@@ -176,13 +176,14 @@ class Cell(CellLife):
 
     async def _turn(self, turnstile: Turnstile) -> None:
         executor, fence = self._executor, turnstile.fence
+        on_loop = self.is_async  # before the first step, in which a class that is may turn up on a thread
         current_actor.set(self)
         try:
             for _ in range(THROUGHPUT):
                 # A class that asks for another thread is known only when its first instance is there.
                 if self._fence != fence or self._executor is not executor or not await self._step(fence):
                     break
-                if self.is_async:
+                if on_loop:
                     await _let_cancels_pass()
         finally:
             current_actor.set(None)
