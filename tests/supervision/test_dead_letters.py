@@ -162,6 +162,7 @@ def test_what_is_in_the_mailboxes_when_the_system_stops_can_be_read_after_that()
     busy = system.spawn(Busy, name="busy")
     busy.tell(gate)
     busy.tell("waits")
+    until(lambda: len(busy._cell.mailbox) == 1)  # it is at the gate
     stopping = threading.Thread(target=system.stop)
     stopping.start()
     until(lambda: busy._cell._orders)  # it is told to end, which comes before what is in its mailbox

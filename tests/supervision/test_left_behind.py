@@ -27,10 +27,22 @@ from everact.tasks.events import ActorAbandoned, ChildFailed, DeadLetter
 from tests.supervision.conftest import WAIT, Crash, Facts, Journal, at_once, until
 
 
+class Gate(threading.Event):
+    """Holds who comes to it until it is opened, and tells that somebody has come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = threading.Event()
+
+    def pass_through(self) -> None:
+        self.reached.set()
+        self.wait(WAIT)
+
+
 @pytest.fixture
-def gate() -> Iterator[threading.Event]:
+def gate() -> Iterator[Gate]:
     """Holds what hangs, until the test is over."""
-    held = threading.Event()
+    held = Gate()
     yield held
     held.set()
 
@@ -38,7 +50,7 @@ def gate() -> Iterator[threading.Event]:
 class Deaf(Actor):
     """Ends when the gate opens, and not before."""
 
-    def __init__(self, gate: threading.Event) -> None:
+    def __init__(self, gate: Gate) -> None:
         super().__init__()
         self.gate = gate
 
@@ -46,17 +58,17 @@ class Deaf(Actor):
         if message == "crash":
             raise Crash(message)
         if message == "hang":
-            self.gate.wait(WAIT)
+            self.gate.pass_through()
         return message
 
     def on_stop(self) -> None:
-        self.gate.wait(WAIT)
+        self.gate.pass_through()
 
     def on_failure(self, *_: object) -> None:
-        self.gate.wait(WAIT)
+        self.gate.pass_through()
 
 
-def pair(journal: Journal, gate: threading.Event, **options: Any) -> Callable[[], Supervisor]:
+def pair(journal: Journal, gate: Gate, **options: Any) -> Callable[[], Supervisor]:
     """Two children that cannot do without each other; the second one hangs."""
     return lambda: Supervisor(
         [at_once(journal.part("a"), "a"), at_once(lambda: Enrolled(journal, gate), "deaf", shutdown=0.05, **options)],
@@ -65,17 +77,18 @@ def pair(journal: Journal, gate: threading.Event, **options: Any) -> Callable[[]
 
 
 class Enrolled(Deaf):
-    def __init__(self, journal: Journal, gate: threading.Event) -> None:
+    def __init__(self, journal: Journal, gate: Gate) -> None:
         super().__init__(gate)
         journal.refs["deaf"] = self.actor_ref
 
 
 def test_a_child_that_hangs_when_a_round_stops_it_is_left_behind_and_a_fresh_one_takes_its_address(
-    system: ActorSystem, facts: Facts, journal: Journal, gate: threading.Event
+    system: ActorSystem, facts: Facts, journal: Journal, gate: Gate
 ) -> None:
     system.spawn(pair(journal, gate), name="pair")
     deaf = journal.refs["deaf"]
     stuck = deaf.ask("hang", block=False)
+    assert gate.reached.wait(WAIT)
     journal.refs["a"].tell("crash")
     abandoned = facts.next(ActorAbandoned)
     assert (abandoned.actor, abandoned.where) == ("tree/user/pair/deaf", "stopping")
@@ -87,7 +100,7 @@ def test_a_child_that_hangs_when_a_round_stops_it_is_left_behind_and_a_fresh_one
 
 
 def test_a_thread_that_comes_back_is_counted_no_more_and_changes_nothing(
-    system: ActorSystem, facts: Facts, journal: Journal, gate: threading.Event
+    system: ActorSystem, facts: Facts, journal: Journal, gate: Gate
 ) -> None:
     back = threading.Event()
 
@@ -107,6 +120,7 @@ def test_a_thread_that_comes_back_is_counted_no_more_and_changes_nothing(
     )
     deaf = journal.refs["deaf"]
     deaf.tell("hang")
+    assert gate.reached.wait(WAIT)
     journal.refs["a"].tell("crash")
     facts.next(ActorAbandoned)
     generation = deaf.ask("hello") and deaf._cell.generation
@@ -118,10 +132,11 @@ def test_a_thread_that_comes_back_is_counted_no_more_and_changes_nothing(
 
 
 def test_every_left_behind_thread_is_counted_though_its_actor_is_gone(
-    system: ActorSystem, facts: Facts, journal: Journal, gate: threading.Event
+    system: ActorSystem, facts: Facts, journal: Journal, gate: Gate
 ) -> None:
     system.spawn(pair(journal, gate, restart=Restart.TEMPORARY), name="pair")
     journal.refs["deaf"].tell("hang")
+    assert gate.reached.wait(WAIT)
     journal.refs["a"].tell("crash")
     facts.next(ActorAbandoned)
     journal.refs["a"].ask("hello")
@@ -130,7 +145,7 @@ def test_every_left_behind_thread_is_counted_though_its_actor_is_gone(
 
 
 def test_a_child_whose_failure_means_stop_has_its_shutdown_time_and_is_reported_after_that(
-    system: ActorSystem, facts: Facts, gate: threading.Event
+    system: ActorSystem, facts: Facts, gate: Gate
 ) -> None:
     ref = system.spawn(lambda: Deaf(gate), name="deaf", spec=at_once(restart=Restart.TEMPORARY, shutdown=0.05))
     ref.tell("crash")
@@ -159,12 +174,10 @@ def test_an_actor_that_ends_in_its_time_is_never_reported_however_short_that_is(
     assert sum(isinstance(event, ChildFailed) for event in seen) == 20
 
 
-def test_a_spawn_that_takes_too_long_fails_and_leaves_no_actor(
-    system: ActorSystem, facts: Facts, gate: threading.Event
-) -> None:
+def test_a_spawn_that_takes_too_long_fails_and_leaves_no_actor(system: ActorSystem, facts: Facts, gate: Gate) -> None:
     class Slow(Actor):
         def on_start(self) -> None:
-            gate.wait(WAIT)
+            gate.pass_through()
 
     with pytest.raises(ActorStartFailed, match=r"did not start within 0\.05 s") as caught:
         system.spawn(Slow, name="slow", spec=ChildSpec(start_timeout=0.05))
@@ -209,7 +222,7 @@ def test_a_factory_that_comes_back_after_its_time_does_not_get_in_the_way_of_the
 
 
 def test_a_child_that_hangs_in_the_stop_that_somebody_ordered_is_gone_when_it_is_left_behind(
-    system: ActorSystem, facts: Facts, journal: Journal, gate: threading.Event
+    system: ActorSystem, facts: Facts, journal: Journal, gate: Gate
 ) -> None:
     system.spawn(pair(journal, gate), name="pair")
     deaf = journal.refs["deaf"]
@@ -251,7 +264,7 @@ def test_a_system_that_is_told_to_stop_at_once_still_stops_what_comes_to_an_end_
     assert ended[-1] == "top"
 
 
-def test_what_hangs_when_the_system_stops_is_left_behind_and_the_others_end(gate: threading.Event) -> None:
+def test_what_hangs_when_the_system_stops_is_left_behind_and_the_others_end(gate: Gate) -> None:
     ended = threading.Event()
 
     class Steady(Actor):
@@ -269,7 +282,7 @@ def test_what_hangs_when_the_system_stops_is_left_behind_and_the_others_end(gate
     assert not deaf.is_alive()
 
 
-def test_asking_one_that_hangs_ends_with_the_deadline_of_the_ask(system: ActorSystem, gate: threading.Event) -> None:
+def test_asking_one_that_hangs_ends_with_the_deadline_of_the_ask(system: ActorSystem, gate: Gate) -> None:
     deaf = system.spawn(lambda: Deaf(gate), spec=at_once(shutdown=0.05))
     with pytest.raises(AskTimeout, match=r"0\.05 seconds passed"):
         deaf.ask("hang", timeout=0.05)
@@ -367,7 +380,7 @@ def test_a_turn_that_is_left_behind_before_it_has_begun_keeps_no_other_turn_from
 
     cell._executor = Interrupting()
     assert [ref.ask(number, timeout=WAIT) for number in range(3)] == [0, 1, 2]
-    assert cell.left_behind == 0
+    until(lambda: cell.left_behind == 0)
     assert cell._turnstile.fence == 1
 
 

@@ -206,12 +206,13 @@ def _check_generations(case: Case, system: ActorSystem, lines: list[str]) -> Non
     """There have been as many instances of each as it was started, failed starts included."""
     if not case.restarted:
         until(lambda: "b" not in {info.name for info in system.actors()})  # its supervisor has to hear of its end
+    up = {*CHILDREN, "inner" if case.nested else "spawned"} - (set() if case.restarted else {"b"})
+    until(lambda: {info.name for info in system.actors() if info.state == "running"} >= up)
     infos = {info.name: info for info in system.actors()}
     assert ("b" in infos) is case.restarted
-    for name in ("a", "b", "c", "inner"):
-        if name in infos:
-            assert infos[name].generation == lines.count(f"start {name}") + lines.count(f"no start {name}")
-            assert infos[name].state == "running"
+    for name in up:
+        line = "inner" if name == "spawned" else name
+        assert infos[name].generation == lines.count(f"start {line}") + lines.count(f"no start {line}")
 
 
 def _last_lines(case: Case) -> list[str]:

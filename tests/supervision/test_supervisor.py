@@ -311,17 +311,35 @@ def test_a_failure_that_is_heard_while_a_round_has_the_child_counts_no_second_ti
 # -- rounds ------------------------------------------------------------------------------------------------------
 
 
-def test_a_failing_child_waits_for_no_others_backoff(system: ActorSystem, facts: Facts, journal: Journal) -> None:
+def test_a_failing_child_waits_for_no_others_backoff(system: ActorSystem, journal: Journal) -> None:
     system.spawn(
         lambda: Supervisor(
             [ChildSpec(journal.part("slow"), name="slow", backoff=SLOW), at_once(journal.part("b"), "b")]
         )
     )
     journal.refs["slow"].tell("crash")
-    facts.next(ChildFailed)
+    journal.wait_for("start slow", "start b", "fail slow")
     journal.refs["b"].tell("crash")
     assert journal.refs["b"].ask(1, timeout=WAIT) == [1]
     journal.wait_for("start slow", "start b", "fail slow", "fail b", "start b")
+
+
+def test_a_supervisor_that_gives_up_starts_nobody_whose_backoff_passes_meanwhile(
+    system: ActorSystem, journal: Journal
+) -> None:
+    brief = ChildSpec(journal.part("a"), name="a", backoff=Backoff(0.05, most=0.05, jitter=0))
+    system.spawn(
+        lambda: Supervisor([brief, at_once(journal.part("b"), "b")], intensity=Intensity(1)),
+        spec=ChildSpec(backoff=SLOW),
+    )
+    other = system.spawn(journal.part("other"), spec=ChildSpec(backoff=Backoff(0.1, most=0.1, jitter=0)))
+    lines = ["start a", "start b", "start other"]
+    journal.refs["a"].tell("crash")
+    journal.wait_for(*lines, "fail a")
+    journal.refs["b"].tell("crash")
+    journal.wait_for(*lines, "fail a", "fail b")
+    other.tell("crash")  # it is started later than the others would be
+    journal.wait_for(*lines, "fail a", "fail b", "fail other", "start other")
 
 
 def test_a_failure_of_a_sibling_takes_over_a_round_that_waits_for_its_backoff(
@@ -376,6 +394,7 @@ def test_a_child_that_is_about_to_be_stopped_by_a_round_may_fail_meanwhile(
         )
     )
     journal.refs["c"].tell(gate)  # the round starts with it, and waits
+    until(journal.refs["c"]._cell.mailbox.empty)
     journal.refs["b"].tell("crash")
     facts.next(ChildFailed)
     with pytest.raises(Crash):
