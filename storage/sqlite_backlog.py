@@ -11,14 +11,14 @@ from everact.storage.protocol import Waiting
 from everact.storage.rows import RECORD, as_record, fetch
 from everact.tasks.record import Record
 
-_OWNERS = "(SELECT ?1 AS owner UNION SELECT incarnation FROM adoption WHERE adopter = ?1 AND type = ?2)"
+_OWNERS = "(SELECT ? AS owner UNION SELECT incarnation FROM adoption WHERE adopter = ? AND type = ?)"
 
 # One stretch of task_waiting per priority: rows of that priority which are not due yet are never walked over.
 _HIGHEST = "(SELECT max(priority) AS p FROM task WHERE status < 2 AND owner = ? AND type = ? AND priority < ?)"
 _LEVEL = """
 task INDEXED BY task_waiting
-WHERE status < 2 AND owner = ?1 AND type = ?2 AND priority = ?3 AND due <= ?5 AND (due <= ?4 OR status = 1)
-ORDER BY due, seq LIMIT ?6
+WHERE status < 2 AND owner = ? AND type = ? AND priority = ? AND due <= ? AND (due <= ? OR status = 1)
+ORDER BY due, seq LIMIT ?
 """
 _ABOVE_ALL = 1 << 62
 
@@ -56,7 +56,7 @@ def ready(
     """Read a page of rows that may start; see `Storage.ready`."""
     keys: list[Key] = []
     for type_ in types:
-        for (owner,) in fetch(connection, "owner", _OWNERS, (me, type_)):
+        for (owner,) in fetch(connection, "owner", _OWNERS, (me, me, type_)):
             keys += _ready_keys(connection, owner, type_, clock, skip, limit)
     return _rows(connection, sorted(keys)[:limit])
 
@@ -79,7 +79,7 @@ def retrying(connection: sqlite3.Connection, me: int, types: Collection[str]) ->
     return any(
         fetch(connection, "seq", _RETRYING, (owner, type_))
         for type_ in types
-        for (owner,) in fetch(connection, "owner", _OWNERS, (me, type_))
+        for (owner,) in fetch(connection, "owner", _OWNERS, (me, me, type_))
     )
 
 
@@ -105,7 +105,7 @@ def _ready_keys(
         wanted = limit - len(keys)
         if wanted <= 0:
             break
-        parameters = (owner, type_, priority, *clock, wanted + len(skip))
+        parameters = (owner, type_, priority, clock.latest, clock.now, wanted + len(skip))
         found = fetch(connection, "due, seq", _LEVEL, parameters)
         keys += [(-priority, due, seq) for due, seq in found if seq not in skip]
     return keys
@@ -144,14 +144,14 @@ def _rows(connection: sqlite3.Connection, keys: list[Key]) -> list[Record]:
 
 
 _WAITING = """
-(SELECT type, sum(due <= ?1 OR status = 1) AS ready, sum(due > ?1 AND status = 0) AS later,
-        min(iif(due <= ?1 OR status = 1, due, NULL)) AS oldest
+(SELECT type, sum(due <= ? OR status = 1) AS ready, sum(due > ? AND status = 0) AS later,
+        min(iif(due <= ? OR status = 1, due, NULL)) AS oldest
  FROM task INDEXED BY task_waiting
- WHERE status < 2 AND seq NOT IN (SELECT value FROM json_each(?2)) GROUP BY type)
+ WHERE status < 2 AND seq NOT IN (SELECT value FROM json_each(?)) GROUP BY type)
 """
 
 
 def waiting(connection: sqlite3.Connection, now: int, skip: Collection[int]) -> list[Waiting]:
     """Count what waits by type; see `Storage.waiting`."""
-    rows = fetch(connection, "type, ready, later, oldest", _WAITING, (now, json.dumps(sorted(skip))))
+    rows = fetch(connection, "type, ready, later, oldest", _WAITING, (now, now, now, json.dumps(sorted(skip))))
     return [Waiting(*row) for row in rows]

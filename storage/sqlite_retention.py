@@ -13,11 +13,11 @@ _ROWS = "task WHERE seq > ? ORDER BY seq LIMIT ?"
 # All rows of the workflows that have rows among these, unless some row of the workflow has not ended for long enough.
 _WHOLE = """
 (WITH workflow (id) AS (
-          SELECT DISTINCT coalesce(workflow, id) FROM task WHERE seq IN (SELECT value FROM json_each(?1))),
+          SELECT DISTINCT coalesce(workflow, id) FROM task WHERE seq IN (SELECT value FROM json_each(?))),
       member (seq, workflow, ended) AS (
-          SELECT task.seq, workflow.id, status > 2 AND finished < ?2 FROM workflow JOIN task ON task.id = workflow.id
+          SELECT task.seq, workflow.id, status > 2 AND finished < ? FROM workflow JOIN task ON task.id = workflow.id
           UNION ALL
-          SELECT task.seq, workflow.id, status > 2 AND finished < ?2
+          SELECT task.seq, workflow.id, status > 2 AND finished < ?
           FROM workflow JOIN task ON task.workflow = workflow.id)
  SELECT seq FROM member WHERE workflow NOT IN (SELECT workflow FROM member WHERE NOT ended))
 """
@@ -45,7 +45,7 @@ def look(connection: sqlite3.Connection, before: int, after: int, limit: int) ->
     finished = [(seq, ended) for seq, ended in rows if ended is not None]
     old = [seq for seq, ended in finished if ended < before]
     oldest = min((ended for _, ended in finished if ended >= before), default=None)
-    whole = fetch(connection, "seq", _WHOLE, (json.dumps(old), before)) if old else []
+    whole = fetch(connection, "seq", _WHOLE, (json.dumps(old), before, before)) if old else []
     return Found(rows[-1][0] if len(rows) == limit else None, [seq for (seq,) in whole], oldest)
 
 
