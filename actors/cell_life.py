@@ -266,8 +266,8 @@ class CellLife:
         """The instance has failed: wait for the supervisor's decision; without one, end."""
         self.cause = error
         if self.parent is not None:
-            # One that is ending already has nobody left to decide about.
-            if self.state is CellState.RUNNING and self._move(fence, CellState.SUSPENDED):
+            # Not of one that is ending; but a supervisor that waits for a decision may find that it has to give up.
+            if self.state in {CellState.RUNNING, CellState.SUSPENDED} and self._move(fence, CellState.SUSPENDED):
                 self._report(report, error)
             return
         logger.error("Unhandled exception in %s:", self.path, exc_info=error)

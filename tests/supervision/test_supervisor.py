@@ -20,7 +20,7 @@ from everact import (
     Strategy,
     Supervisor,
 )
-from everact.actors.lifecycle import Ended, Failed
+from everact.actors.lifecycle import CellState, Ended, Failed
 from everact.tasks.events import ChildFailed
 from tests.supervision.conftest import WAIT, Crash, Facts, Journal, Part, at_once, until
 
@@ -250,6 +250,35 @@ def test_a_supervisor_that_gave_up_and_whose_spec_says_resume_starts_its_childre
     assert journal.refs["a"].ask(1, timeout=WAIT) == [1]
     assert journal.refs["b"].ask(2, timeout=WAIT) == [2]
     assert journal.lines == ["start a", "start b", "stop b", "fail a", "start a", "start b"]
+
+
+def test_a_supervisor_that_fails_while_it_gives_up_and_is_resumed_has_given_up_all_the_same(
+    system: ActorSystem, facts: Facts, journal: Journal
+) -> None:
+    class Busy(Supervisor):
+        def on_receive(self, message: Any) -> Any:
+            if not isinstance(message, threading.Event):
+                raise Crash(message)
+            return message.wait(WAIT)
+
+    above, below = threading.Event(), threading.Event()
+    parts = [at_once(journal.part(name), name) for name in "ab"]
+    inner = at_once(lambda: Busy(parts, intensity=Intensity(0)), "inner", on={Crash: Directive.RESUME})
+    outer = system.spawn(lambda: Busy([inner]))
+    busy = outer._cell.children["inner"].ref
+    journal.refs["b"].tell(below)  # it keeps its supervisor from being done with giving up
+    outer.tell(above)  # and this one from deciding
+    until(lambda: journal.refs["b"]._cell.mailbox.empty() and outer._cell.mailbox.empty())
+    journal.refs["a"].tell("crash")
+    assert facts.next(ChildFailed).decision == "give up"
+    busy.tell("crash")
+    until(lambda: busy._cell.state is CellState.SUSPENDED)
+    below.set()
+    until(lambda: all(cell.state is CellState.DOWN for cell in busy._cell.children.values()))
+    until(lambda: not busy._cell._orders)
+    above.set()
+    assert [facts.next(ChildFailed).decision for _ in range(2)] == ["resume", "restart in 0 s"]
+    assert journal.refs["a"].ask(1, timeout=WAIT) == [1]
 
 
 def test_the_failure_report_names_supervisor_child_instance_cause_and_decision(
