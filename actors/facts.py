@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from operator import attrgetter
 
 from everact.actors.commit import PlannedCancel
 from everact.actors.event_stream import EventStream
@@ -47,30 +49,25 @@ class Facts:
     def stored(self, tickets: Sequence[Ticket]) -> None:
         """New tasks."""
         if self.tally is not None:
-            self._count(tickets)
+            self._count(self.tally, tickets)
         if self._stream.active:
             self._stream.publish_many(store_events(tickets))
 
-    def ended(self, finish: FinishDelivery, now: int) -> None:
-        """The end of a delivery. Called before the ticket's record is brought up to date."""
-        ticket = finish.ticket
-        series = ticket.pool.series
-        if series is None:
-            return
+    def ended(self, finish: FinishDelivery, series: Series) -> None:
+        """The end of a delivery, counted for its type. Called before the ticket's record is brought up to date."""
         outcome = finish.outcome
         series.ended[outcome.status] += 1
         started = outcome.started
-        if started is None or outcome.attempt == outcome.expected:
-            return  # `handle` was not called, or the attempt does not count
-        series.waits.append(started - ticket.record.due)
-        series.runs.append((outcome.finished or now) - started)
-        if len(series.runs) >= BULK:
-            series.sort_in()
+        if started is not None and outcome.attempt != outcome.expected:  # `handle` was called, and the attempt counts
+            times = series.times
+            times.extend((started - finish.ticket.record.due, (outcome.finished or self._runtime.now()) - started))
+            if len(times) >= BULK:
+                series.sort_in()
 
     def followed(self, finish: FinishDelivery, follow_ups: Sequence[Ticket], committed: Committed) -> None:
         """What followed from the end of a delivery; some of what it asked for may have met a taken key."""
         if follow_ups and self.tally is not None:
-            self._count(follow_ups)
+            self._count(self.tally, follow_ups)
         if self._stream.active:
             now = self._runtime.now()
             left_out = [ticket for ticket in finish.follow_ups if ticket not in follow_ups]
@@ -85,10 +82,10 @@ class Facts:
         if self._stream.active:
             self._stream.publish(cancel_event(plan, self._runtime.now()))
 
-    def _count(self, tickets: Sequence[Ticket]) -> None:
-        for ticket in tickets:
-            series = ticket.pool.series
-            if series is None and self.tally is not None:
-                series = self.tally.others  # of a type that has no handler here
-            if series is not None:
-                series.dispatched += 1
+    def _count(self, tally: Tally, tickets: Sequence[Ticket]) -> None:
+        for pool, count in Counter(map(_POOL, tickets)).items():
+            series = pool.series or tally.others  # of a type that has no handler here
+            series.dispatched += count
+
+
+_POOL = attrgetter("pool")

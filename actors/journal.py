@@ -64,6 +64,7 @@ class Journal(ThreadActor):
         self._storage = storage
         self._numbers = Numbers(incarnation)
         self.facts = Facts(runtime, stream)
+        self._stream = stream
         # Holds one token while no thread runs a turn in place; taking it is the right to run one.
         self._turnstile = [None]
         self._idle_waiters: list[AnyWaiter] = []
@@ -205,7 +206,6 @@ class Journal(ThreadActor):
         woken: list[AnyWaiter] = []
         try:
             for finish in commit.finishes:
-                self.facts.ended(finish, commit.batch.now)
                 self._settle_finish(finish, committed, ready, woken)
             for store in commit.stores:
                 self._settle_store(store, committed, ready, woken)
@@ -258,6 +258,8 @@ class Journal(ThreadActor):
             follow_ups = self._present(follow_ups)
         if finish.ticket.claimed:
             self.router.ended(finish.ticket)
+        if (series := finish.ticket.pool.series) is not None:
+            self.facts.ended(finish, series)  # before the record is brought up to date
         heir = settle_finish(finish, self.tickets)
         if heir is not None:
             ready.append(heir)
@@ -266,7 +268,8 @@ class Journal(ThreadActor):
         if follow_ups:
             follow_ups = [ticket for ticket in follow_ups if is_stored(ticket, committed)]
             self._take_in(follow_ups, ready)
-        self.facts.followed(finish, follow_ups, committed)
+        if follow_ups or self._stream.active:
+            self.facts.followed(finish, follow_ups, committed)
 
     def _settle_store(
         self, store: StoreTasks, committed: Committed, ready: list[Ticket], woken: list[AnyWaiter]

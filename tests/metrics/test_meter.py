@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from everact import (
     Intensity,
     StorageUnavailable,
     TaskHandler,
+    TaskStatus,
     task,
 )
 from everact.meter import Meter
@@ -55,6 +58,10 @@ def state_of(system: ActorSystem) -> TaskState:
 def wait_as(system: ActorSystem, waiting: Callable[..., list[Waiting]]) -> None:
     """Have the storage of a system count what waits in another way."""
     system._engine.storage.waiting = waiting  # type: ignore[union-attr, method-assign]
+
+
+def state_of_type(system: ActorSystem, name: str) -> TaskState:
+    return next(state for state in meter_of(system).snapshot().tasks if state.task == name)
 
 
 class SlowStorage:
@@ -103,6 +110,29 @@ def test_what_a_cell_has_is_running_and_not_ready(url: str) -> None:
         end.set()
         handle.wait(WAIT)
         until(lambda: state_of(system).running == 0)
+
+
+def test_an_outcome_that_another_node_has_fenced_off_is_not_counted(tmp_path: Path) -> None:
+    begun, end = threading.Event(), threading.Event()
+
+    @task(name="Hold")
+    def hold() -> None:
+        begun.set()
+        assert end.wait(WAIT)
+
+    path = tmp_path / "x.db"
+    with ActorSystem(handlers=[hold, add], storage=f"sqlite:///{path}?durability=process") as system:
+        system.dispatch(hold.task())
+        assert begun.wait(WAIT)
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute("UPDATE task SET owner = owner + 1")  # as the adoption by another node does
+        end.set()
+        until(lambda: state_of_type(system, "Hold").running == 0)
+        system.dispatch(add.task(1, 2)).wait(WAIT)
+        series = meter_of(system).tally.series
+        assert series["Add", "default"].ended[TaskStatus.COMPLETED] == 1
+        assert sum(series["Hold", "default"].ended) == 0
+        assert sum(series["Hold", "default"].run.counts) == 0
 
 
 def test_a_scrape_never_waits_for_a_long_backlog_and_shows_the_last_reading() -> None:

@@ -56,8 +56,7 @@ def test_a_scrape_never_sees_a_count_fall_while_values_are_sorted_in() -> None:
     scraper = threading.Thread(target=scrape)
     scraper.start()
     for number in range(20_000):
-        series.waits.append(number)
-        series.runs.append(number)
+        series.times.extend((number, number))
         if number % 7 == 0:
             series.sort_in()
     ended.set()
