@@ -14,22 +14,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from everact.actors.messages import AttemptFailed, FinishDelivery
+from everact.actors.ending import ending, is_uncertain
+from everact.actors.messages import AttemptFailed
 from everact.actors.ticket import Delivery, Ticket
 from everact.actors.watch import HANDLE
-from everact.storage.protocol import Outcome
 from everact.tasks import status as st
 from everact.tasks.cancellation import CancelReason
 from everact.tasks.context import TaskContext
 from everact.tasks.errors import HandlerError, HookTimeout, ResultError, TaskCancelled, TaskTimeout, UnexpectedCancel
 from everact.tasks.events import HookFailed
-from everact.tasks.failure import Verdict, describe, error_name, error_text, judge
-from everact.tasks.record import HistoryRow, TaskError
+from everact.tasks.failure import Verdict, error_name, error_text, judge
 from everact.tasks.schedule import FOREVER, MICROSECONDS
 
 if TYPE_CHECKING:
@@ -99,6 +98,23 @@ class Attempt:
         self._finish(delivery, st.COMPLETED)
         return None
 
+    async def undo(self, delivery: Delivery) -> Step | None:
+        """Call `compensate` on behalf of an undo entry; no hook runs."""
+        ctx = delivery.ctx
+        delivery.counted = True
+        self.started += 1
+        flow = delivery.ticket.record.flow
+        try:
+            ctx.result = self._codec.decode_result(flow.result, flow.undoes)  # type: ignore[union-attr, arg-type]
+            await self._handle(delivery)
+        except BaseException as error:
+            error = error.error if isinstance(error, _Stopped) else error
+            return None if delivery.abandoned else self._after_failure(delivery, error)
+        if not delivery.abandoned:
+            self._cell.uncancel()
+            self._finish(delivery, st.COMPLETED)
+        return None
+
     async def complete(self, delivery: Delivery) -> Step | None:
         """Run `on_completed`; what it and `handle` dispatched commits with the completion."""
         buffer = delivery.ctx._buffer
@@ -114,7 +130,7 @@ class Attempt:
     async def retry(self, delivery: Delivery) -> Step | None:
         """Run `on_retry`; schedule the next attempt, with a fresh instance."""
         ctx, delay = delivery.ctx, delivery.delay
-        ctx._buffer = None
+        self._drop(delivery)
         error = await self._hook(delivery, "on_retry", ctx.attempt, delivery.error, delay)
         if delivery.abandoned:
             return None
@@ -165,8 +181,8 @@ class Attempt:
 
     def fail_now(self, delivery: Delivery, error: BaseException) -> None:
         """Everact's own code failed in this delivery: end it without user code."""
-        delivery.ctx._buffer = None
         delivery.error = error
+        self._drop(delivery)
         self._finish(delivery, st.FAILED)
 
     # -- handle --------------------------------------------------------------------------------------------
@@ -189,7 +205,8 @@ class Attempt:
 
     async def _call_handle(self, delivery: Delivery) -> Any:
         ctx = delivery.ctx
-        handle = self._cell.instance.handle  # type: ignore[union-attr]
+        instance = self._cell.instance
+        handle = instance.compensate if delivery.undoing else instance.handle  # type: ignore[union-attr]
         if not self._node.middleware:
             return await handle(ctx.task, ctx) if self._is_async else self._sync(handle, ctx)
         raised: BaseException | None = None
@@ -256,8 +273,8 @@ class Attempt:
     # -- hooks ---------------------------------------------------------------------------------------------
 
     async def _hook(self, delivery: Delivery, name: str, *args: Any) -> BaseException | None:
-        """Run a hook if the handler has it; returns what it raised."""
-        if name not in self._spec.hooks:
+        """Run a hook if the handler has it, and this is not its `compensate`; returns what it raised."""
+        if name not in self._spec.hooks or delivery.undoing:
             return None
         cell = self._cell
         delivery.hook = delivery.phase = name
@@ -304,7 +321,7 @@ class Attempt:
             self.requeue(delivery)
             return None
         delivery.hook, delivery.hook_error, delivery.error = "on_completed", error, error
-        return self.cancelled if reason is CancelReason.USER else self.give_up
+        return self.cancelled if reason in (CancelReason.USER, CancelReason.WORKFLOW) else self.give_up
 
     def _reason_to_stop(self, delivery: Delivery) -> CancelReason | None:
         """Why to stop now, if so. A timeout concerned `handle`, which has returned within its grace time."""
@@ -334,7 +351,8 @@ class Attempt:
     async def _end(self, delivery: Delivery, status: int, error: BaseException | None) -> Step | None:
         ctx, cell = delivery.ctx, self._cell
         delivery.ending = status
-        ctx._buffer = None
+        self._drop(delivery)
+        ctx._wishes().cleaning = True
         await cell.discard_instance(cell.generation)
         if delivery.abandoned:
             return None
@@ -354,12 +372,22 @@ class Attempt:
         self._finish(delivery, status)
         return None
 
+    @staticmethod
+    def _drop(delivery: Delivery) -> None:
+        """What an attempt that fails had dispatched and promised goes with it; promises stay if it may have worked."""
+        delivery.ctx._buffer = None
+        intent = delivery.ctx._intent
+        if intent is not None:
+            intent.abort = None
+            if not is_uncertain(delivery):
+                intent.promised = []
+
     def _due(self, delay: float) -> int:
         return min(self._now() + int(delay * MICROSECONDS), FOREVER)
 
     def requeue(self, delivery: Delivery) -> None:
         """A shutdown interrupts: QUEUED again, the attempt not counted, nothing dispatched, no hook."""
-        delivery.ctx._buffer = None
+        self._drop(delivery)
         # What only ran its `on_error` may be due much later; QUEUED is what may start now.
         self._finish(delivery, st.QUEUED, due=min(delivery.ticket.record.due, self._now()))
 
@@ -369,31 +397,5 @@ class Attempt:
         if not delivery.close():
             delivery.abandoned = True  # supervision was faster: this thread is the one left behind
             return
-        ctx = delivery.ctx
-        ctx._over = True
-        record = delivery.ticket.record
-        counted = delivery.counted and status != st.QUEUED
-        follow_ups = cast("Sequence[Ticket]", ctx._buffer or ())
-        outcome = Outcome(
-            id=record.id,
-            seq=record.seq,
-            owner=record.owner,
-            expected=record.attempt,
-            status=status,
-            attempt=ctx.attempt if counted else record.attempt,
-            due=record.due if due is None else due,
-            started=delivery.started if counted else record.started,
-            finished=self._now() if status >= st.COMPLETED else None,
-            result=delivery.result if status == st.COMPLETED else None,
-        )
-        if delivery.error is not None and status != st.QUEUED:
-            outcome.error = self._describe(delivery)
-            if status == st.SCHEDULED:
-                outcome.history = HistoryRow(record.id, self._now(), "retry", ctx.attempt, str(outcome.error))
-        self._submit(FinishDelivery(delivery.ticket, outcome, follow_ups))
-
-    def _describe(self, delivery: Delivery) -> TaskError:
-        error = delivery.error
-        assert error is not None  # noqa: S101 - for the type checker; the caller has looked
-        hook = delivery.hook if delivery.hook_error is not None else None
-        return describe(error, self._node.error_limit, hook, delivery.hook_error)
+        delivery.ctx._over = True
+        self._submit(ending(delivery, status, self._now(), self._node.error_limit, self._spec, due))

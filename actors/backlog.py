@@ -28,6 +28,7 @@ class Backlog:
         self._tickets = tickets
         self._named = named
         self._incarnation = incarnation
+        self._crashed: dict[int, bool] = {}
         # A page of what is in memory already saves nothing.
         self._page = PAGE if storage.durable else 1 << 30
 
@@ -53,8 +54,16 @@ class Backlog:
         pool = self._named.get(record.type)
         if pool is None:
             return None
-        unclaimed = record.owner != self._incarnation or record.suspect
-        return Ticket(record, pool, unclaimed=unclaimed)
+        adopted = record.owner != self._incarnation
+        ticket = Ticket(record, pool, unclaimed=adopted or record.suspect)
+        ticket.doubtful = adopted and self._has_crashed(record.owner)
+        return ticket
+
+    def _has_crashed(self, owner: int) -> bool:
+        """Asked once for each dead incarnation, as that does not change."""
+        if owner not in self._crashed:
+            self._crashed[owner] = self._storage.crashed(owner)
+        return self._crashed[owner]
 
     def _take_in(self, records: list[Record]) -> list[Ticket]:
         resident = self._tickets.resident

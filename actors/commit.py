@@ -6,17 +6,18 @@ a batch which storage refuses can be tried again message by message.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from everact.actors.messages import CancelTasks, ClaimTasks, FinishDelivery, MarkRunning, StoreTasks
-from everact.actors.ticket import CANCELLED, DONE, QUEUED, STARTED, Ticket, Tickets
+from everact.actors.messages import CancelTasks, ClaimTasks, FinishDelivery, MarkRunning, OrderWorkflow, StoreTasks
+from everact.actors.part import part_of
+from everact.actors.ticket import CANCELLED, DONE, QUEUED, STARTED, Ticket, Tickets, begun
 from everact.storage.protocol import Batch, CancelRequest, Claim, Committed, Outcome, Storage, outcome_of
 from everact.tasks import status as st
 from everact.tasks.cancellation import CancelOutcome, CancelReason
 from everact.tasks.errors import NotOwner
-from everact.tasks.record import Record, TaskError
+from everact.tasks.record import COMPENSATION, Record, TaskError
 
 
 class Numbers:
@@ -67,12 +68,29 @@ class Commit:
         finishes, stores, claims: The messages it came from.
         others: The messages that are neither finishes nor stores.
         cancels: For each CancelTasks its planned cancels.
+        orders: The messages that the batch's orders came from.
     """
 
-    __slots__ = ("_numbers", "_storage", "_tickets", "batch", "cancels", "claims", "finishes", "others", "stores")
+    __slots__ = (
+        "_find",
+        "_numbers",
+        "_storage",
+        "_tickets",
+        "batch",
+        "cancels",
+        "claims",
+        "finishes",
+        "orders",
+        "others",
+        "stores",
+    )
 
-    def __init__(self, now: int, tickets: Tickets, numbers: Numbers, storage: Storage) -> None:
+    def __init__(
+        self, now: int, tickets: Tickets, numbers: Numbers, storage: Storage, find: Callable[[Record], Ticket | None]
+    ) -> None:
         self.batch = Batch(now)
+        self.orders: list[OrderWorkflow] = []
+        self._find = find
         self.finishes: list[FinishDelivery] = []
         self.stores: list[StoreTasks] = []
         self.others: list[Any] = []
@@ -86,20 +104,33 @@ class Commit:
     def empty(self) -> bool:
         """Whether there is nothing to write."""
         batch = self.batch
-        return not (batch.outcomes or batch.inserts or batch.cancels or batch.requests or batch.claims)
+        return not (batch.outcomes or batch.inserts or batch.cancels or batch.requests or batch.claims or batch.orders)
 
     def finish(self, message: FinishDelivery) -> None:
         """Plan the end of a delivery, with its follow-ups."""
         self.finishes.append(message)
-        self.batch.outcomes.append(message.outcome)
+        outcome = message.outcome
+        self.batch.outcomes.append(outcome)
         if message.follow_ups:
-            message.outcome.follow_ups = [self._numbers.give(ticket.record) for ticket in message.follow_ups]
+            outcome.follow_ups = [self._numbers.give(ticket.record) for ticket in message.follow_ups]
+        record = message.ticket.record
+        if outcome.part is None and record.workflow is not None and outcome.status >= st.COMPLETED:
+            # Something was dispatched into its workflow while it ran, and it was alone there before.
+            outcome.part = part_of(record, message.ticket.pool.spec, outcome, self.batch.now)
+        if outcome.part is not None:
+            self._concerns_workflows()
+
+    def _concerns_workflows(self) -> None:
+        self.batch.in_workflows = True
+        self.batch.number = self._numbers.give
 
     def store(self, message: StoreTasks) -> None:
         """Plan new tasks."""
         self.stores.append(message)
         give = self._numbers.give
         self.batch.inserts += [give(ticket.record) for ticket in message.tickets]
+        if message.tickets and message.tickets[0].record.workflow is not None:
+            self._concerns_workflows()
         if message.history:
             self.batch.history.extend(message.history)
 
@@ -113,13 +144,27 @@ class Commit:
             tickets = [ticket for ticket in tickets if ticket.state is QUEUED and not ticket.pool.closed]
         self.batch.claims += [Claim(t.record.seq, t.record.owner, t.record.attempt) for t in tickets]
 
+    def order(self, message: OrderWorkflow) -> None:
+        """Plan what an operator wants of a workflow."""
+        self.orders.append(message)
+        self.batch.orders.append(message.order)
+        self._concerns_workflows()
+
     def cancel(self, message: CancelTasks) -> None:
         """Plan cancels. Must come after all `store`s of the batch."""
         planned: list[PlannedCancel] = []
         self.cancels.append((message, planned))  # first: planning reads storage, and `undo` must know it if that fails
         for id in dict.fromkeys(message.ids):  # noqa: A001 - the task's own word
             planned.append(PlannedCancel(id, message.reason))
-            self._plan_cancel(planned[-1])
+            if message.cause is CancelReason.USER and self._is_compensation(id):
+                planned[-1].outcome = CancelOutcome.SHIELDED
+            else:
+                self._plan_cancel(planned[-1])
+
+    def _is_compensation(self, id: bytes) -> bool:
+        ticket = self._tickets.resident.get(id)
+        record = self._storage.get(id) if ticket is None else ticket.record
+        return record is not None and record.kind == COMPENSATION and record.status < st.COMPLETED
 
     def undo(self) -> list[Ticket]:
         """Take back what planning did to tickets; returns those to be routed again in the place of cancelled ones."""
@@ -144,7 +189,7 @@ class Commit:
         # A claim may be written though its commit has failed; the row then has another owner than the ticket knows.
         stored = self._storage.get(cancel.id) if ticket.unclaimed else None
         if not begun(ticket.record) and ticket.leave_queue(CANCELLED):
-            self._cancel_now(cancel, stored or ticket.record)
+            self._cancel_now(cancel, stored or ticket.record, ticket)
         else:
             self._request(cancel, ticket.record)
 
@@ -164,15 +209,22 @@ class Commit:
         elif begun(record) or record.status == st.RUNNING:  # if that, in a process that has died
             self._request(cancel, record)
         else:
-            self._cancel_now(cancel, record)
+            self._cancel_now(cancel, record, self._find(record))
 
-    def _cancel_now(self, cancel: PlannedCancel, record: Record) -> None:
+    def _cancel_now(self, cancel: PlannedCancel, record: Record, ticket: Ticket | None) -> None:
         cancel.seq, cancel.type = record.seq, record.type
         cancel.outcome = CancelOutcome.CANCELLED
         cancel.stored = outcome_of(record, st.CANCELLED)
         cancel.stored.finished = self.batch.now
         cancel.stored.error = TaskError("everact.tasks.errors.TaskCancelled", cancel.reason) if cancel.reason else None
         self.batch.cancels.append(cancel.stored)
+        uncertain = ticket is not None and ticket.doubtful
+        if record.workflow is not None or uncertain:
+            spec = None if ticket is None else ticket.pool.spec
+            part = part_of(record, spec, cancel.stored, self.batch.now, uncertain=uncertain)
+            if record.workflow is not None or part.entries:
+                cancel.stored.part = part
+                self._concerns_workflows()
 
     def _request(self, cancel: PlannedCancel, record: Record) -> None:
         cancel.seq = record.seq
@@ -209,12 +261,9 @@ def still_new(record: Record, stored: Record) -> bool:
     return (stored.seq, stored.status, stored.attempt) == (record.seq, record.status, record.attempt)
 
 
-def begun(record: Record) -> bool:
-    """Whether a handler has ever been called for this task, as far as the row tells."""
-    return record.attempt > 0 or record.crashes > 0 or record.suspect
-
-
-def settle_cancel(cancel: PlannedCancel, committed: Committed, tickets: Tickets, storage: Storage) -> list[Ticket]:
+def settle_cancel(
+    cancel: PlannedCancel, committed: Committed, tickets: Tickets, storage: Storage, cause: CancelReason
+) -> list[Ticket]:
     """After the commit: correct the answer, tell the running attempt, wake one that waits between attempts.
 
     Returns:
@@ -247,7 +296,7 @@ def settle_cancel(cancel: PlannedCancel, committed: Committed, tickets: Tickets,
     # Set before the delivery is looked at, as the cell makes the delivery before it looks at the request:
     # whichever comes second sees the other.
     if ticket.state is STARTED and ticket.delivery is not None:
-        ticket.delivery.signal(CancelReason.USER)
+        ticket.delivery.signal(cause)
     return []
 
 
@@ -262,7 +311,7 @@ def settle_finish(message: FinishDelivery, tickets: Tickets) -> Ticket | None:
     ticket = message.ticket
     ticket.state = DONE
     ticket.delivery = None
-    if outcome.status >= st.COMPLETED:
+    if outcome.status >= st.COMPLETED or (outcome.part is not None and outcome.part.parked):
         tickets.resident.pop(outcome.id, None)
         return None
     record = ticket.record

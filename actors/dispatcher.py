@@ -13,7 +13,7 @@ from everact.storage.codec import PAYLOAD_VERSION
 from everact.tasks.cancellation import Gate
 from everact.tasks.errors import TaskTypeUnknown
 from everact.tasks.ids import id_bytes
-from everact.tasks.record import Record
+from everact.tasks.record import CLEANUP, TASK, Flow, Record
 from everact.tasks.schedule import due_at
 from everact.tasks.status import QUEUED, SCHEDULED
 from everact.tasks.task import type_name
@@ -113,6 +113,10 @@ def _apply(record: Record, options: Mapping[str, Any], now: int) -> None:
 def _inherit(record: Record, parent: Record) -> None:
     record.parent = parent.id
     record.workflow = parent.workflow_id
+    if parent.kind != TASK:
+        record.kind = CLEANUP
+    elif parent.flow is not None and parent.flow.join is not None:
+        record.flow = Flow(join=parent.flow.join)
     if parent.headers:
         record.headers = {**parent.headers, **(record.headers or {})}
 

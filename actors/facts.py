@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from operator import attrgetter
+from uuid import UUID
 
 from everact.actors.commit import PlannedCancel
 from everact.actors.event_stream import EventStream
@@ -14,8 +15,10 @@ from everact.actors.pool import Pool
 from everact.actors.runtime import Runtime
 from everact.actors.ticket import Ticket
 from everact.metrics.tally import BULK, Series, Tally
+from everact.storage.changes import Changes
 from everact.storage.protocol import Batch, Committed
 from everact.tasks import status as st
+from everact.tasks.events import WorkflowMoved
 
 
 class Facts:
@@ -81,6 +84,13 @@ class Facts:
             series.ended[st.CANCELLED] += 1
         if self._stream.active:
             self._stream.publish(cancel_event(plan, self._runtime.now()))
+
+    def moved(self, changes: Changes) -> None:
+        """What became of workflows; the compensations that it began were stored, like tasks."""
+        if self._stream.active:
+            now = self._runtime.now()
+            for move in changes.moves:
+                self._stream.publish(WorkflowMoved(now, UUID(bytes=move.workflow), move.state.value, move.reason))
 
     def _count(self, tally: Tally, tickets: Sequence[Ticket]) -> None:
         for pool, count in Counter(map(_POOL, tickets)).items():

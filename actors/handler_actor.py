@@ -176,7 +176,7 @@ class HandlerActor(SystemActor):
         if task is None:
             try:
                 verify(record)
-                task = self.pool.codec.decode(record.payload, record.id, record.key_id)
+                task = self.pool.codec.decode(record.payload, record.signed_id, record.key_id)
             except PayloadError as error:
                 unreadable = error
         # Decoding runs user code and may take its time; the system may have stopped meanwhile.
@@ -192,7 +192,11 @@ class HandlerActor(SystemActor):
         if self.pool.closed:
             self._attempt.requeue(delivery)
             return False
-        step = self._attempt.cancelled if record.cancel_requested is not None else self._attempt.run
+        step = self._attempt.run
+        if record.cancel_requested is not None:
+            step = self._attempt.cancelled
+        elif record.flow is not None and record.flow.own:
+            delivery.undoing, step = True, self._attempt.undo
         return await self._play(delivery, step)
 
     async def _play(self, delivery: Delivery, step: Any) -> bool:

@@ -70,6 +70,7 @@ class Liveness:
     def begin(self, adoption: Adoption) -> None:
         """Have what the first pass took over run, and go on ticking."""
         self._journal.submit(InTurn(lambda now: self._taken_over(adoption, now)))
+        self._journal.submit(InTurn(self._journal.settlement.look_for_asked))
         if self._storage.durable:
             self._timer.call_after(TICK_SECONDS, self._tick)
 
@@ -89,6 +90,7 @@ class Liveness:
             if self._failing:  # it may have been written all the same, and is not found anew then
                 self._router.look_in_storage(now, self._types)
             self._journal.look_for_ends()
+            self._journal.settlement.look_for_asked(now)
             self._failing = False
         except StorageError as error:
             level = logging.DEBUG if self._failing else logging.WARNING

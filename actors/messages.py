@@ -10,7 +10,9 @@ import msgspec
 
 from everact.actors.baton import AnyWaiter
 from everact.actors.ticket import Delivery, Ticket
+from everact.storage.changes import Order
 from everact.storage.protocol import Outcome
+from everact.tasks.cancellation import CancelReason
 from everact.tasks.record import HistoryRow
 
 if TYPE_CHECKING:
@@ -43,6 +45,14 @@ class CancelTasks(msgspec.Struct, frozen=True, gc=False):
     ids: Sequence[bytes]
     reason: str
     waiter: AnyWaiter | None
+    cause: CancelReason = CancelReason.USER
+
+
+class OrderWorkflow(msgspec.Struct, frozen=True, gc=False):
+    """Cancel a workflow, or let a stuck one go on; the answer is an `Answer`."""
+
+    order: Order
+    waiter: AnyWaiter
 
 
 class InTurn(msgspec.Struct, frozen=True, gc=False):
@@ -106,6 +116,14 @@ class CellStuck:
     cell: HandlerActor
     generation: int
     watch: Watch
+
+
+@dataclass(frozen=True, slots=True)
+class GraceOver:
+    """A delivery was told to stop since its workflow is being undone, and its grace time is over."""
+
+    cell: HandlerActor
+    delivery: Delivery
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from everact.actors.messages import FinishDelivery
+from everact.actors.part import part_of
 from everact.actors.ticket import DONE, Ticket
 from everact.storage.protocol import outcome_of
 from everact.tasks import status as st
@@ -32,4 +33,5 @@ def set_aside(ticket: Ticket, now: int) -> FinishDelivery | None:
     outcome = outcome_of(record, st.QUARANTINED)
     outcome.finished = now
     outcome.error = TaskError(error_name(error), str(error))
+    outcome.part = part_of(record, ticket.pool.spec, outcome, now, uncertain=True)
     return FinishDelivery(ticket, outcome, ())

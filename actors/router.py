@@ -180,10 +180,19 @@ class Router:
 
     def load(self, record: Record) -> Ticket | None:
         """Make a task resident that was left in storage, so that it can be told something."""
-        ticket = self._backlog.ticket(record)
+        ticket = self.ticket(record)
         if ticket is not None:
             self._tickets.resident[record.id] = ticket
         return ticket
+
+    def ticket(self, record: Record) -> Ticket | None:
+        """Make a ticket for a stored row; None if it has no handler here."""
+        return self._backlog.ticket(record)
+
+    @property
+    def names(self) -> list[str]:
+        """The stored names of all types that are handled here."""
+        return [name for pool in self._pools for name in pool.names]
 
     @property
     def idle(self) -> bool:
@@ -198,7 +207,7 @@ class Router:
             self.due(now)  # the turn that was to do so has failed
         if now < self._seen:
             # What a page found not to be due yet, though it was noted as due before the clock was set back.
-            self.look_in_storage(now, [name for pool in self._pools for name in pool.names])
+            self.look_in_storage(now, self.names)
         self._seen = now
         if self._runtime.monotonic() >= self._pause_until:
             try:

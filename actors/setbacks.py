@@ -6,12 +6,12 @@ import copy
 from typing import Any
 from uuid import UUID
 
-from everact.actors.messages import CancelTasks, ClaimTasks, FinishDelivery, MarkRunning, StoreTasks
+from everact.actors.messages import CancelTasks, ClaimTasks, FinishDelivery, MarkRunning, OrderWorkflow, StoreTasks
 from everact.actors.reserve import Reserve
 from everact.actors.ticket import DONE, QUEUED
 from everact.tasks.errors import EverActError, StorageFull, StorageUnavailable
 
-WRITING = frozenset({FinishDelivery, StoreTasks, CancelTasks, ClaimTasks, MarkRunning})
+WRITING = frozenset({FinishDelivery, StoreTasks, CancelTasks, ClaimTasks, MarkRunning, OrderWorkflow})
 """Messages that storage is asked to write something for; what the others want does not depend on it."""
 
 
@@ -62,6 +62,8 @@ def told(message: Any, error: BaseException) -> EverActError:
 
 def tried_again(message: Any) -> bool:
     """Whether a refused message is sent once more; who waits for an answer is told, and liveness asks anew."""
+    if type(message) is CancelTasks:
+        return message.waiter is None  # its workflow unwinds
     return type(message) in (FinishDelivery, ClaimTasks)
 
 
@@ -83,4 +85,6 @@ def _first_id(message: Any) -> bytes | None:
         return message.tickets[0].record.id
     if type(message) is CancelTasks and message.ids:
         return message.ids[0]
+    if type(message) is OrderWorkflow:
+        return message.order.workflow
     return None

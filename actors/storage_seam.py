@@ -7,6 +7,8 @@ from collections.abc import Collection
 from everact.actors.runtime import Runtime
 from everact.storage.protocol import Adoption, Batch, Committed, Selection, Storage, Sweep, Waiting
 from everact.tasks.record import HistoryRow, Record
+from everact.tasks.unwinding import Entry, WorkflowRow
+from everact.tasks.workflow import WorkflowState
 
 
 class StorageSeam:
@@ -64,6 +66,26 @@ class StorageSeam:
     def history(self, id: bytes) -> list[HistoryRow]:
         """See `Storage.history`."""
         return self._call(self._storage.history, id)
+
+    def asked(self, types: Collection[str]) -> list[Record]:
+        """See `Storage.asked`."""
+        return self._call(self._storage.asked, types)
+
+    def crashed(self, owner: int) -> bool:
+        """See `Storage.crashed`."""
+        return self._call(self._storage.crashed, owner)
+
+    def workflow(self, id: bytes) -> WorkflowRow | None:
+        """See `Storage.workflow`."""
+        return self._call(self._storage.workflow, id)
+
+    def workflows(self, states: Collection[WorkflowState] | None, after: bytes, limit: int) -> list[WorkflowRow]:
+        """See `Storage.workflows`."""
+        return self._call(self._storage.workflows, states, after, limit)
+
+    def undo_log(self, workflow: bytes) -> list[Entry]:
+        """See `Storage.undo_log`."""
+        return self._call(self._storage.undo_log, workflow)
 
     def alive(self, owner: int) -> bool:
         """See `Storage.alive`."""

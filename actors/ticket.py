@@ -43,9 +43,10 @@ class Ticket:
         delivery: Who runs it, once STARTED.
         unclaimed: Whether the row was adopted and must be claimed before it starts.
         claimed: Whether it was.
+        doubtful: Whether a process that has died may have begun it, without having written that down.
     """
 
-    __slots__ = ("_queued", "claimed", "delivery", "pool", "record", "state", "task", "unclaimed")
+    __slots__ = ("_queued", "claimed", "delivery", "doubtful", "pool", "record", "state", "task", "unclaimed")
 
     def __init__(self, record: Record, pool: Pool, task: Any = None, *, unclaimed: bool = False) -> None:
         self.record = record
@@ -53,6 +54,7 @@ class Ticket:
         self.task = task
         self.unclaimed = unclaimed
         self.claimed = False
+        self.doubtful = False
         self.state = QUEUED
         self.delivery: Delivery | None = None
         self._queued = [None]
@@ -74,6 +76,7 @@ class Ticket:
         """A fresh ticket for the same delivery, as this one has left its queue for nothing."""
         ticket = Ticket(self.record, self.pool, unclaimed=self.unclaimed)
         ticket.claimed = self.claimed
+        ticket.doubtful = self.doubtful
         return ticket
 
 
@@ -96,6 +99,8 @@ class Delivery:
         hook: The hook that was entered last.
         hook_failures: How often `on_completed` has failed.
         hook_error: What a hook raised, to be told beside the task's own error.
+        undoing: Whether the handler's `compensate` is called, not its `handle`.
+        parked: Whether the task is a saga that waits for its stage now.
     """
 
     __slots__ = (
@@ -112,10 +117,12 @@ class Delivery:
         "hook_failures",
         "interruptible",
         "mark",
+        "parked",
         "phase",
         "result",
         "started",
         "ticket",
+        "undoing",
     )
 
     def __init__(self, ticket: Ticket, ctx: TaskContext, cell: Any, started: int) -> None:
@@ -135,6 +142,8 @@ class Delivery:
         self.hook: str | None = None
         self.hook_error: BaseException | None = None
         self.hook_failures = 0
+        self.undoing = False
+        self.parked = False
         self._open = [None]
 
     def close(self) -> bool:
@@ -156,6 +165,11 @@ class Delivery:
         if fired:
             self.cell.interrupt(self)
         return fired
+
+
+def begun(record: Record) -> bool:
+    """Whether a handler has ever been called for this task, as far as the row tells."""
+    return record.attempt > 0 or record.crashes > 0 or record.suspect
 
 
 current_delivery: ContextVar[Delivery | None] = ContextVar("everact_delivery", default=None)

@@ -42,9 +42,13 @@ class Watchers:
 
     def tell(self, ended: Outcome | Record) -> list[AnyWaiter]:
         """Settle those who wait for a task that has ended; returns them, to be released."""
-        told = self.waiting.pop(ended.id, [])
+        return self.settle(ended.id, ended)
+
+    def settle(self, id: bytes, answer: object) -> list[AnyWaiter]:
+        """Settle those who wait for what has this id; returns them, to be released."""
+        told = self.waiting.pop(id, [])
         for waiter in told:
-            waiter.settle(ended)
+            waiter.settle(answer)
         return told
 
     def look(self, resident: dict[bytes, Ticket], get: Callable[[bytes], Record | None]) -> list[AnyWaiter]:

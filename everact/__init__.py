@@ -34,6 +34,7 @@ from everact.tasks import events as events
 from everact.tasks.cancellation import CancellationToken as CancellationToken
 from everact.tasks.cancellation import CancelOutcome as CancelOutcome
 from everact.tasks.cancellation import CancelReason as CancelReason
+from everact.tasks.cancellation import WorkflowCancelOutcome as WorkflowCancelOutcome
 from everact.tasks.context import TaskContext as TaskContext
 from everact.tasks.errors import ActorDead as ActorDead
 from everact.tasks.errors import ActorStartFailed as ActorStartFailed
@@ -42,6 +43,7 @@ from everact.tasks.errors import AskTimeout as AskTimeout
 from everact.tasks.errors import AttemptOver as AttemptOver
 from everact.tasks.errors import BlockingCallError as BlockingCallError
 from everact.tasks.errors import CancelRequested as CancelRequested
+from everact.tasks.errors import CompensationError as CompensationError
 from everact.tasks.errors import ConfigurationError as ConfigurationError
 from everact.tasks.errors import EverActError as EverActError
 from everact.tasks.errors import ForkedSystem as ForkedSystem
@@ -50,6 +52,7 @@ from everact.tasks.errors import HookTimeout as HookTimeout
 from everact.tasks.errors import MailboxFull as MailboxFull
 from everact.tasks.errors import MigrationError as MigrationError
 from everact.tasks.errors import NotOwner as NotOwner
+from everact.tasks.errors import NotStuck as NotStuck
 from everact.tasks.errors import PayloadError as PayloadError
 from everact.tasks.errors import RestartsExhausted as RestartsExhausted
 from everact.tasks.errors import ResultError as ResultError
@@ -77,6 +80,7 @@ from everact.tasks.status import TaskStatus as TaskStatus
 from everact.tasks.task import FunctionTask as FunctionTask
 from everact.tasks.task import TaskFunction as TaskFunction
 from everact.tasks.task import task as task
+from everact.tasks.workflow import UndoEntry as UndoEntry
 from everact.tasks.workflow import Workflow as Workflow
 from everact.tasks.workflow import WorkflowState as WorkflowState
 from everact.version import __version__ as __version__

@@ -17,6 +17,7 @@ from everact.actors.wait_for import current_actor
 from everact.engine import Engine
 from everact.storage.protocol import Outcome
 from everact.tasks import status as st
+from everact.tasks.context import as_cleanup
 from everact.tasks.errors import (
     BlockingCallError,
     NotOwner,
@@ -58,8 +59,13 @@ def is_actor_here(engine: Engine) -> bool:
 def prepare(engine: Engine, task: object, options: dict[str, Any]) -> Ticket:
     """Make the ticket of an outside dispatch; inside a handler it is a child of that handler's workflow."""
     delivery = here(engine)
-    parent = None if delivery is None else delivery.ticket.record
-    return engine.node.dispatcher.prepare(task, options, parent)
+    if delivery is None:
+        return engine.node.dispatcher.prepare(task, options, None)
+    ticket = engine.node.dispatcher.prepare(task, options, delivery.ticket.record)
+    intent = delivery.ctx._intent
+    if intent is not None and intent.cleaning:
+        as_cleanup(ticket.record)
+    return ticket
 
 
 def store(engine: Engine, tickets: Sequence[Ticket], history: Sequence[Any] = ()) -> dict[bytes, Record]:
@@ -74,7 +80,7 @@ def store(engine: Engine, tickets: Sequence[Ticket], history: Sequence[Any] = ()
     waiter = Waiter(engine.node.runtime.gate)
     engine.node.journal.submit(StoreTasks(tickets, waiter, history))
     waiter.wait(engine.settings.commit_timeout)
-    taken: dict[bytes, Record] = _answer(waiter, tickets[0].record.id)
+    taken: dict[bytes, Record] = answer_of(waiter, tickets[0].record.id)
     return taken
 
 
@@ -83,7 +89,7 @@ async def store_async(engine: Engine, tickets: Sequence[Ticket]) -> dict[bytes, 
     waiter = LoopWaiter()
     engine.node.journal.submit(StoreTasks(tickets, waiter))
     await waiter.wait(engine.settings.commit_timeout)
-    taken: dict[bytes, Record] = _answer(waiter, tickets[0].record.id)
+    taken: dict[bytes, Record] = answer_of(waiter, tickets[0].record.id)
     return taken
 
 
@@ -121,7 +127,7 @@ def cancel(engine: Engine, ids: Sequence[bytes], reason: str) -> dict[bytes, Any
     waiter = Waiter(engine.node.runtime.gate)
     engine.node.journal.submit(CancelTasks(ids, reason, waiter))
     waiter.wait(engine.settings.commit_timeout)
-    answered: dict[bytes, Any] = _answer(waiter, ids[0])
+    answered: dict[bytes, Any] = answer_of(waiter, ids[0])
     return answered
 
 
@@ -130,11 +136,16 @@ async def cancel_async(engine: Engine, ids: Sequence[bytes], reason: str) -> dic
     waiter = LoopWaiter()
     engine.node.journal.submit(CancelTasks(ids, reason, waiter))
     await waiter.wait(engine.settings.commit_timeout)
-    answered: dict[bytes, Any] = _answer(waiter, ids[0])
+    answered: dict[bytes, Any] = answer_of(waiter, ids[0])
     return answered
 
 
-def _answer(waiter: AnyWaiter, task_id: bytes) -> Any:
+def answer_of(waiter: AnyWaiter, task_id: bytes) -> Any:
+    """What a waiter was answered.
+
+    Raises:
+        StorageUnavailable: It was not, in its time; or what it was told.
+    """
     if waiter.error is not None:
         raise waiter.error
     if not waiter.done:

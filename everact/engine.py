@@ -31,6 +31,7 @@ from everact.config import Settings
 from everact.meter import Meter
 from everact.storage.codec import TaskCodec
 from everact.storage.protocol import Storage, outcome_of
+from everact.supervision.compensation import CompensationSupervisor
 from everact.supervision.dead_letters import DeadLetters
 from everact.supervision.guardian import Guardian
 from everact.supervision.handler_supervisor import HandlerSupervisor
@@ -88,7 +89,8 @@ class Engine:
         router = Router(runtime, journal.tickets, backlog, pools, max_crashes=settings.max_crashes, agenda_bound=high)
         timer = Timer(runtime, f"{name}/timer", lambda: journal.submit(InTurn(router.due)))
         router.submit, router.wake_at, router.call_after = journal.submit, timer.wake_at, timer.call_after
-        journal.router, journal.call_after = router, timer.call_after
+        journal.router = journal.settlement.router = router
+        journal.call_after = timer.call_after
         journal.reserve.call_after = timer.call_after
         journal.patience.seconds = settings.commit_timeout
         retention = Retention(storage, settings.retention, runtime.monotonic)
@@ -96,6 +98,7 @@ class Engine:
         self.node = Node(
             runtime, journal, timer, stream, dispatcher, settings.grace, settings.error_limit, middleware, pools
         )
+        journal.settlement.signalled = CompensationSupervisor(self.node).signalled
         self.nowhere = Pool.nowhere()
         journal.tell_restart = timer.tell_restart = self._tell_restart
         self._elastic = ElasticExecutor(runtime, f"{name}/worker")

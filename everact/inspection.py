@@ -1,4 +1,4 @@
-"""The reading half of `ActorSystem`: records, counts, histories, workflows, health, and waiting for an end."""
+"""The reading half of `ActorSystem`: records, counts, histories, health, and waiting for an end."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from everact.engine import Engine
 from everact.storage.checksum import checksum
 from everact.storage.protocol import Selection
 from everact.tasks import status as st
-from everact.tasks.errors import TaskNotFound, WaitTimeout, WouldDeadlock
+from everact.tasks.errors import WaitTimeout, WouldDeadlock
 from everact.tasks.ids import TaskId, id_bytes
-from everact.tasks.record import HistoryEntry, HistoryRow, Record, TaskRecord, merge_history
+from everact.tasks.record import COMPENSATION, HistoryEntry, HistoryRow, Record, TaskRecord, merge_history
 from everact.tasks.status import TaskStatus
 from everact.tasks.task import type_name
-from everact.tasks.workflow import Workflow, workflow_state
 
 if TYPE_CHECKING:
     from everact.task_handle import TaskHandle
@@ -154,26 +153,6 @@ class Inspection:
         task_id = id_bytes(id)
         return merge_history(access.read(engine, task_id), engine.storage.history(task_id))
 
-    def workflow(self, id: TaskId) -> Workflow:
-        """Read a workflow: its state and its tasks.
-
-        Args:
-            id: The workflow's id, which is its root task's id.
-
-        Raises:
-            TaskNotFound: No task of this workflow is there.
-        """
-        engine = self._running()
-        root = engine.storage.get(id_bytes(id))
-        selection = Selection(workflow=id_bytes(id), limit=ALL)
-        records = engine.storage.select(selection)
-        if root is not None and all(record.id != root.id for record in records):
-            records.insert(0, root)
-        if not records:
-            raise TaskNotFound(UUID(bytes=id_bytes(id)))
-        tasks = tuple(access.public(engine, access.overlay(engine, record)) for record in records)
-        return Workflow(UUID(bytes=id_bytes(id)), workflow_state(task.status for task in tasks), tasks)
-
     def task(self, id: TaskId) -> TaskHandle[object]:
         """A handle for a task that you know the id of; nothing is read until you ask it."""
         self._running()
@@ -235,6 +214,9 @@ class Inspection:
         engine = self._running()
         access.refuse_on_own_threads(engine, "requeue")
         old = access.read(engine, id_bytes(id))
+        if old.kind == COMPENSATION:
+            msg = f"task {UUID(bytes=old.id)} undoes a step of workflow {UUID(bytes=old.workflow_id)}; use resume()"
+            raise ValueError(msg)
         if old.status not in (st.FAILED, st.QUARANTINED):
             name, status = UUID(bytes=old.id), TaskStatus(old.status)
             msg = f"task {name} is {status}; only failed or quarantined tasks can be requeued"

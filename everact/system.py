@@ -32,6 +32,7 @@ from everact.tasks.failure import error_name, error_text
 from everact.tasks.ids import TaskId, id_bytes
 from everact.tasks.registration import specify
 from everact.tasks.task import FunctionTask
+from everact.workflows import Workflows
 
 logger = logging.getLogger("everact")
 R = TypeVar("R")
@@ -39,7 +40,7 @@ AT_EXIT_SECONDS = 5.0
 _systems: weakref.WeakSet[ActorSystem] = weakref.WeakSet()
 
 
-class ActorSystem(Inspection, Spawning):
+class ActorSystem(Inspection, Spawning, Workflows):
     """Durable background work inside this process.
 
     Use it as a context manager, sync or async, or call `start` and `stop`. Leaving the block waits up to 30 s

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from everact.storage import standing, statements
+from everact.storage.ledger import Ledger
 from everact.storage.protocol import Batch, CancelRequest, Claim, Committed, Outcome
 from everact.storage.remarks import cancel_requested, key_taken_rows
+from everact.storage.sqlite_workflows import SqliteWorkflows
 from everact.storage.statements import chunks
 from everact.tasks.record import HistoryRow, Record
 
@@ -35,6 +37,7 @@ class BatchWriter:
         self._rows = statements.ROWS
         self._committed = Committed()
         self._history: list[HistoryRow] = []
+        self._ledger: Ledger | None = None
 
     def write(self) -> Committed:
         """Write the batch and commit it, all or nothing.
@@ -45,7 +48,7 @@ class BatchWriter:
             sqlite3.Error: It failed; no transaction is left open.
         """
         batch = self._batch
-        if not (batch.cancels or batch.requests or batch.claims or batch.history):
+        if not (batch.cancels or batch.requests or batch.claims or batch.history or batch.in_workflows):
             if not batch.outcomes and 0 < len(batch.inserts) <= statements.ROWS:
                 return self._inserts_alone()
             if not batch.inserts and 0 < len(batch.outcomes) <= statements.ROWS and _stand_alone(batch.outcomes):
@@ -87,6 +90,9 @@ class BatchWriter:
         self.deciding = False
         self._committed = Committed()
         self._history = []
+        if self._batch.in_workflows:
+            table = SqliteWorkflows(self._connection)
+            self._ledger = Ledger(table, self._batch.now, self._owner, self._batch.number)
         with transaction(self._connection):
             self._apply()
             self.deciding = True
@@ -99,16 +105,29 @@ class BatchWriter:
         self._history += map(cancel_requested, self._update(batch.requests, statements.request))
         self._update(batch.claims, self._claim)
         self._history += batch.history
+        if self._ledger is not None:
+            self._close_ledger(self._ledger)
         for rows in chunks(self._history, statements.ROWS):
             statements.note(self._connection, rows)
+
+    def _close_ledger(self, ledger: Ledger) -> None:
+        for order in self._batch.orders:
+            ledger.obey(order)
+        ledger.conclude()
+        self._history += ledger.history
+        self._committed.changes = ledger.changes
 
     def _end(self, outcomes: Sequence[Outcome], inserts: Sequence[Record]) -> None:
         """Write outcomes, then what follows from those that took effect, then the other inserts."""
         ended = self._update(outcomes, statements.end)
         self._history += [outcome.history for outcome in ended if outcome.history is not None]
         follow_ups = [record for outcome in ended for record in outcome.follow_ups]
+        if self._ledger is not None:
+            follow_ups, inserts = self._ledger.end(ended), self._ledger.arrive(inserts)
         for records in chunks([*follow_ups, *inserts], statements.ROWS):
             self._insert(records)
+        if self._ledger is not None:
+            self._ledger.stored(self._committed.taken)
         if self._committed.taken:
             self._history += key_taken_rows(ended, self._committed.taken, self._batch.now)
 

@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from operator import attrgetter
 
 from everact.storage.adoption import Group, Pair, plan_adoption
+from everact.storage.ledger import Ledger
+from everact.storage.memory_workflows import MemoryWorkflows
 from everact.storage.protocol import (
     NOTHING_LOST,
     Adoption,
@@ -25,6 +27,9 @@ from everact.storage.remarks import cancel_requested, key_taken_rows, recovered
 from everact.tasks import status as st
 from everact.tasks.errors import StorageError, StorageUnavailable
 from everact.tasks.record import HistoryRow, Record
+from everact.tasks.schedule import FOREVER
+from everact.tasks.unwinding import Entry, WorkflowRow
+from everact.tasks.workflow import WorkflowState
 
 FIRST_TERMINAL = st.COMPLETED
 KEPT = 100_000
@@ -58,6 +63,8 @@ class MemoryStorage:
         self._adopters: dict[Pair, int] = {}
         self._settled: frozenset[str] | None = None
         self._unhandled: dict[str, int] = {}
+        self._workflows = MemoryWorkflows(self._ids, self._insert)
+        self._ledger: Ledger | None = None
         self._answer = Committed()
         """The next answer, empty; made anew only after one that was not."""
 
@@ -78,6 +85,8 @@ class MemoryStorage:
             raise StorageUnavailable("this memory storage is not open")
         answer = self._answer
         outcomes, inserts = batch.outcomes, batch.inserts
+        if batch.in_workflows:
+            self._ledger = Ledger(self._workflows, batch.now, self._incarnation, batch.number)
         if len(outcomes) + len(inserts) > 1 or batch.cancels or (outcomes and outcomes[0].follow_ups):
             self._check_seqs(batch)
         if outcomes:
@@ -86,7 +95,9 @@ class MemoryStorage:
             self._insert(inserts, answer)
         if batch.cancels or batch.requests or batch.claims or batch.history:
             self._rest(batch, answer)
-        if not (answer.lost or answer.taken or answer.late):
+        if self._ledger is not None:
+            self._close_ledger(self._ledger, batch, answer)
+        if not (answer.lost or answer.taken or answer.late or answer.changes):
             return NOTHING_LOST
         self._answer = Committed()
         return answer
@@ -99,6 +110,14 @@ class MemoryStorage:
             self._claim(claim, answer)
         for row in batch.history:
             self._note(row)
+
+    def _close_ledger(self, ledger: Ledger, batch: Batch, answer: Committed) -> None:
+        for order in batch.orders:
+            ledger.obey(order)
+        ledger.conclude()
+        for row in ledger.history:
+            self._note(row)
+        answer.changes, self._ledger = ledger.changes, None
 
     def _end(self, outcomes: Sequence[Outcome], inserts: Sequence[Record], now: int, answer: Committed) -> None:
         """Apply outcomes, then what follows from those that took effect, then the other inserts.
@@ -132,19 +151,36 @@ class MemoryStorage:
                 self._ended.append(record)
             if outcome.history is not None:
                 self._note(outcome.history)
-            if outcome.follow_ups:
+            if outcome.follow_ups or outcome.part is not None:
                 parents = parents or []
                 parents.append(outcome)
         if parents:
             self._follow(parents, now, answer)
         if inserts:
-            self._insert(inserts, answer)
-        while len(self._ended) > KEPT:
-            self._forget(self._ended.popleft())
+            self._insert(inserts if self._ledger is None else self._ledger.arrive(inserts), answer)
+        if self._ledger is not None:
+            self._ledger.stored(answer.taken)
+        if len(self._ended) > KEPT:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        """Forget what ended first, unless its workflow still goes on and may ask for it."""
+        kept: list[Record] = []
+        while len(self._ended) + len(kept) > KEPT and self._ended:
+            record = self._ended.popleft()
+            workflow = self._workflows.rows.get(record.workflow_id)
+            if workflow is None or workflow.state.final:
+                self._forget(record)
+            else:
+                kept.append(record)
+        self._ended.extend(kept)
 
     def _follow(self, parents: list[Outcome], now: int, answer: Committed) -> None:
-        for parent in parents:
-            self._insert(parent.follow_ups, answer)
+        if self._ledger is not None:
+            self._insert(self._ledger.end(parents), answer)
+        else:
+            for parent in parents:
+                self._insert(parent.follow_ups, answer)
         if answer.taken:
             for row in key_taken_rows(parents, answer.taken, now):
                 self._note(row)
@@ -166,6 +202,8 @@ class MemoryStorage:
             if rows.setdefault(record.seq, record) is not record:
                 raise _seq_clash(record)
             ids[record.id] = record
+            if record.workflow is not None:
+                self._workflows.members.setdefault(record.workflow, []).append(record)
             if record.status >= FIRST_TERMINAL:
                 self._ended.append(record)
 
@@ -213,6 +251,7 @@ class MemoryStorage:
         rows = list(self._rows.values())
         ended = [record for record in rows if record.status >= FIRST_TERMINAL]
         kept = {row.workflow_id for row in rows if row.status < FIRST_TERMINAL or (row.finished or 0) >= before}
+        kept |= {row.id for row in self._workflows.rows.values() if not row.state.final}
         old = [record for record in ended if record.workflow_id not in kept]
         for record in old:
             self._forget(record)
@@ -224,6 +263,7 @@ class MemoryStorage:
         if self._rows.pop(record.seq, None) is not None:
             self._ids.pop(record.id, None)
             self._history.pop(record.id, None)
+            self._workflows.forget(record)
 
     # Adoption
 
@@ -273,7 +313,9 @@ class MemoryStorage:
 
     def scheduled(self, types: Collection[str], after: int, skip: Collection[int], limit: int) -> list[Record]:
         """Read a page of rows that are due later; see `Storage.scheduled`."""
-        waiting = (row for row in self._waiting(types, skip) if row.status == st.SCHEDULED and row.due > after)
+        waiting = (
+            row for row in self._waiting(types, skip) if row.status == st.SCHEDULED and after < row.due < FOREVER
+        )
         return [copy.copy(record) for record in heapq.nsmallest(limit, waiting, key=_time)]
 
     def retrying(self, types: Collection[str]) -> bool:
@@ -308,6 +350,30 @@ class MemoryStorage:
         """Count rows by status; see `Storage.counts`."""
         rows = list(self._rows.values())
         return dict(Counter(st.QUEUED if r.status == st.SCHEDULED and r.due <= now else r.status for r in rows))
+
+    def asked(self, types: Collection[str]) -> list[Record]:
+        """Read what was asked to stop; see `Storage.asked`."""
+        return [copy.copy(record) for record in self._waiting(types, ()) if record.cancel_requested is not None]
+
+    def crashed(self, owner: int) -> bool:
+        """Whether that incarnation was abandoned."""
+        return owner in self._crashed
+
+    def workflow(self, id: bytes) -> WorkflowRow | None:
+        """Read a workflow; see `Storage.workflow`."""
+        return self._workflows.load((id,)).get(id)
+
+    def workflows(self, states: Collection[WorkflowState] | None, after: bytes, limit: int) -> list[WorkflowRow]:
+        """List workflows; see `Storage.workflows`."""
+        rows = [row for row in list(self._workflows.rows.values()) if row.id > after]
+        fitting = [row for row in rows if states is None or row.state in states]
+        return [copy.copy(row) for row in heapq.nsmallest(limit, fitting, key=attrgetter("id"))]
+
+    def undo_log(self, workflow: bytes) -> list[Entry]:
+        """Read undo entries; see `Storage.undo_log`."""
+        return sorted(
+            map(copy.copy, self._workflows.logs.get(workflow, ())), key=lambda e: (not e.position, e.position)
+        )
 
     def waiting(self, now: int, skip: Collection[int]) -> list[Waiting]:
         """Count what waits by type; see `Storage.waiting`."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import msgspec
 
+from everact.storage.changes import Changes, Order
 from everact.tasks.record import HistoryRow, Record, TaskError
+from everact.tasks.unwinding import Entry, Part, WorkflowRow
+from everact.tasks.workflow import WorkflowState
 
 
 class Outcome(msgspec.Struct, gc=False, kw_only=True):
@@ -23,6 +26,7 @@ class Outcome(msgspec.Struct, gc=False, kw_only=True):
         status, attempt, due, started, finished, result, error: What the row becomes.
         follow_ups: Rows that exist if and only if this outcome does.
         history: What out of the ordinary it adds to the task's history, under the same condition.
+        part: What it means to the task's workflow; None if the task is alone in it, with nothing to undo.
     """
 
     id: bytes
@@ -38,6 +42,7 @@ class Outcome(msgspec.Struct, gc=False, kw_only=True):
     error: TaskError | None = None
     follow_ups: Sequence[Record] = ()
     history: HistoryRow | None = None
+    part: Part | None = None
 
 
 def outcome_of(record: Record, status: int) -> Outcome:
@@ -77,11 +82,19 @@ class Claim(msgspec.Struct, frozen=True):
     expected: int
 
 
+def _unnumbered(record: Record) -> Record:
+    return record
+
+
 class Batch(msgspec.Struct):
     """All that one commit writes. Applied in the order of the fields; all of it or nothing.
 
     Inserts (follow-ups, then `inserts`) that meet a taken id or an unfinished task with their key are left
     out. A follow-up left out for its key adds a `key_taken` row to its parent's history.
+
+    Attributes:
+        in_workflows: Whether any of it concerns a workflow of several tasks; if not, nobody looks for that.
+        number: Gives a row that the commit itself makes its `seq` and owner.
     """
 
     now: int
@@ -91,21 +104,26 @@ class Batch(msgspec.Struct):
     requests: list[CancelRequest] = msgspec.field(default_factory=list)
     claims: list[Claim] = msgspec.field(default_factory=list)
     history: list[HistoryRow] = msgspec.field(default_factory=list)
+    orders: list[Order] = msgspec.field(default_factory=list)
+    in_workflows: bool = False
+    number: Callable[[Record], Record] = _unnumbered
 
 
 class Committed(msgspec.Struct):
-    """What a commit did not do as asked; both are empty in the ordinary case.
+    """What a commit did not do as asked, or beyond that; all of it is empty in the ordinary case.
 
     Attributes:
         lost: `seq` of outcomes, cancels and claims whose row did not fit the condition.
         late: `seq` of cancel requests whose task had ended by then, perhaps in this very batch.
         taken: For each insert left out, by its id: the row that stands in its place (same id, or the
             unfinished task of its type with its key).
+        changes: What became of workflows; None if it concerned none.
     """
 
     lost: set[int] = msgspec.field(default_factory=set)
     late: set[int] = msgspec.field(default_factory=set)
     taken: dict[bytes, Record] = msgspec.field(default_factory=dict)
+    changes: Changes | None = None
 
 
 NOTHING_LOST = Committed()
@@ -256,6 +274,26 @@ class Storage(Protocol):
 
     def counts(self, now: int) -> dict[int, int]:
         """How many rows are in each status, those that are due by `now` as QUEUED; statuses may be missing."""
+        ...
+
+    def asked(self, types: Collection[str]) -> list[Record]:
+        """Unfinished rows, this incarnation's or adopted by it, that have been asked to stop."""
+        ...
+
+    def crashed(self, owner: int) -> bool:
+        """Whether that incarnation is dead and had not ended cleanly: what it had may have been started."""
+        ...
+
+    def workflow(self, id: bytes) -> WorkflowRow | None:
+        """Read a workflow; None if it has only ever been one task, with nothing to undo."""
+        ...
+
+    def workflows(self, states: Collection[WorkflowState] | None, after: bytes, limit: int) -> list[WorkflowRow]:
+        """List workflows in order of their ids; None for all states."""
+        ...
+
+    def undo_log(self, workflow: bytes) -> list[Entry]:
+        """Read the undo entries of a workflow in the order of their positions, those held last."""
         ...
 
     def waiting(self, now: int, skip: Collection[int]) -> list[Waiting]:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from everact.tasks.record import Record, TaskError
+from everact.tasks.record import Flow, Record, TaskError
 
 T = TypeVar("T")
 
@@ -48,6 +48,7 @@ _COLUMNS = [
     "result",
     "payload",
     "checksum",
+    "flow",
 ]
 
 
@@ -64,6 +65,7 @@ _decode_rows = msgspec.json.Decoder(list[list[Any]]).decode
 _decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
 _decode_headers = msgspec.json.Decoder(dict[str, str]).decode
 _decode_error = msgspec.json.Decoder(TaskError).decode
+_decode_flow = msgspec.json.Decoder(Flow).decode
 
 
 def fetch(
@@ -141,6 +143,7 @@ def as_record(row: list[Any]) -> Record:
         result=_bytes(row[26]),
         payload=bytes.fromhex(row[27]),
         checksum=row[28],
+        flow=_decoded(_decode_flow, row[29]),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from everact.storage import migrations, sqlite_adoption, sqlite_backlog, sqlite_retention
+from everact.storage import migrations, sqlite_adoption, sqlite_backlog, sqlite_retention, sqlite_workflows
 from everact.storage.ballast import Ballast, is_full
 from everact.storage.batch_writer import BatchWriter, transaction
 from everact.storage.connections import COMMIT_BUSY_SECONDS, Connections, closed, connect, create_private, failure
@@ -20,6 +20,8 @@ from everact.storage.reset_race import advice
 from everact.storage.rows import RECORD, as_record, fetch
 from everact.tasks.errors import StorageError, StorageUnavailable
 from everact.tasks.record import HistoryRow, Record
+from everact.tasks.unwinding import Entry, WorkflowRow
+from everact.tasks.workflow import WorkflowState
 
 logger = logging.getLogger("everact.storage")
 END_BUSY_SECONDS = 1.0
@@ -245,6 +247,31 @@ class SqliteStorage:
         shown = "iif(status = 0 AND due <= ?, 1, status)"
         rows = self._fetch("shown, n", f"(SELECT {shown} AS shown, count(*) AS n FROM task GROUP BY shown)", (now,))
         return {int(status): int(number) for status, number in rows}
+
+    def asked(self, types: Collection[str]) -> list[Record]:
+        """Read what was asked to stop; see `Storage.asked`."""
+        with self._opened().reader() as connection:
+            return sqlite_workflows.asked(connection, self._incarnation, types)
+
+    def crashed(self, owner: int) -> bool:
+        """Whether that incarnation is dead and did not write that it ended; its row stays while it owns anything."""
+        rows = self._fetch("ended", "incarnation WHERE number = ?", (owner,))
+        return owner != self._incarnation and all(ended is None for (ended,) in rows) and not self.alive(owner)
+
+    def workflow(self, id: bytes) -> WorkflowRow | None:
+        """Read a workflow; see `Storage.workflow`."""
+        with self._opened().reader() as connection:
+            return sqlite_workflows.workflow(connection, id)
+
+    def workflows(self, states: Collection[WorkflowState] | None, after: bytes, limit: int) -> list[WorkflowRow]:
+        """List workflows; see `Storage.workflows`."""
+        with self._opened().reader() as connection:
+            return sqlite_workflows.workflows(connection, states, after, limit)
+
+    def undo_log(self, workflow: bytes) -> list[Entry]:
+        """Read undo entries; see `Storage.undo_log`."""
+        with self._opened().reader() as connection:
+            return sqlite_workflows.undo_log(connection, workflow)
 
     def waiting(self, now: int, skip: Collection[int]) -> list[Waiting]:
         """Count what waits, on the index of what waits; see `Storage.waiting`."""

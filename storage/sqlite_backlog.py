@@ -10,6 +10,7 @@ from typing import NamedTuple
 from everact.storage.protocol import Waiting
 from everact.storage.rows import RECORD, as_record, fetch
 from everact.tasks.record import Record
+from everact.tasks.schedule import FOREVER
 
 _OWNERS = "(SELECT ? AS owner UNION SELECT incarnation FROM adoption WHERE adopter = ? AND type = ?)"
 
@@ -32,7 +33,11 @@ LOOKED_AT = 10_000
 """Rows of a dead node that are due later, at which to look for such as were QUEUED before the clock was set back."""
 
 _ADOPTED = "adoption WHERE adopter = ?"
-_LATER = "task INDEXED BY task_scheduled WHERE status = 0 AND owner = ? AND due > ? ORDER BY due, seq LIMIT ?"
+# What is due at the end of time waits for something else: a saga for its stage.
+_LATER = (
+    "task INDEXED BY task_scheduled "
+    f"WHERE status = 0 AND owner = ? AND due > ? AND due < {FOREVER} ORDER BY due, seq LIMIT ?"
+)
 _RETRYING = "task INDEXED BY task_retrying WHERE status = 0 AND attempt > 0 AND owner = ? AND type = ? LIMIT 1"
 
 Key = tuple[int, int, int]

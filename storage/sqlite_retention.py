@@ -12,15 +12,17 @@ from everact.storage.rows import fetch
 _ROWS = "task WHERE seq > ? ORDER BY seq LIMIT ?"
 # All rows of the workflows that have rows among these, unless some row of the workflow has not ended for long enough.
 _WHOLE = """
-(WITH workflow (id) AS (
+(WITH whole (id) AS (
           SELECT DISTINCT coalesce(workflow, id) FROM task WHERE seq IN (SELECT value FROM json_each(?))),
-      member (seq, workflow, ended) AS (
-          SELECT task.seq, workflow.id, status > 2 AND finished < ? FROM workflow JOIN task ON task.id = workflow.id
-          UNION ALL
-          SELECT task.seq, workflow.id, status > 2 AND finished < ?
-          FROM workflow JOIN task ON task.workflow = workflow.id)
- SELECT seq FROM member WHERE workflow NOT IN (SELECT workflow FROM member WHERE NOT ended))
+      member (seq, whole, ended) AS (
+          SELECT task.seq, whole.id, status > 2 AND finished < ? FROM whole JOIN task ON task.id = whole.id
+          UNION
+          SELECT task.seq, whole.id, status > 2 AND finished < ?
+          FROM whole JOIN task ON task.workflow = whole.id)
+ SELECT seq FROM member WHERE whole NOT IN (SELECT whole FROM member WHERE NOT ended)
+                          AND whole NOT IN (SELECT id FROM workflow WHERE finished IS NULL))
 """
+_WORKFLOWS = "IN (SELECT coalesce(workflow, id) FROM task WHERE seq IN (SELECT value FROM json_each(?)))"
 _HISTORY = "DELETE FROM history WHERE task IN (SELECT id FROM task WHERE seq IN (SELECT value FROM json_each(?)))"
 _TASKS = "DELETE FROM task WHERE seq IN (SELECT value FROM json_each(?)) AND status > 2"
 
@@ -50,7 +52,7 @@ def look(connection: sqlite3.Connection, before: int, after: int, limit: int) ->
 
 
 def delete(connection: sqlite3.Connection, seqs: list[int]) -> None:
-    """Delete finished rows and their history.
+    """Delete finished rows, their history, and what is kept of their workflows.
 
     Raises:
         sqlite3.Error: It failed, and nothing was deleted.
@@ -58,4 +60,6 @@ def delete(connection: sqlite3.Connection, seqs: list[int]) -> None:
     text = json.dumps(seqs)
     with transaction(connection):
         connection.execute(_HISTORY, (text,))
+        connection.execute(f"DELETE FROM undo WHERE workflow {_WORKFLOWS}", (text,))
+        connection.execute(f"DELETE FROM workflow WHERE id {_WORKFLOWS}", (text,))
         connection.execute(_TASKS, (text,))

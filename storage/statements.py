@@ -95,7 +95,7 @@ ON CONFLICT (id) DO NOTHING
 ON CONFLICT (type, key) WHERE key IS NOT NULL AND status < 3 DO NOTHING
 """
 _NULLABLE = {"key", "tags", "parent", "workflow", "headers", "key_id", "retry_of", "cancel_requested", "error"}
-_NULLABLE |= {"result"}
+_NULLABLE |= {"result", "flow"}
 _NULLABLE_NUMBERS = {"started", "finished", "checksum"}
 _PLAIN = [
     "seq",
@@ -129,6 +129,7 @@ _REST = [
     "error",
     "started",
     "finished",
+    "flow",
 ]
 
 
@@ -177,6 +178,7 @@ def _is_plain(r: Record) -> bool:
         and r.error is None
         and r.result is None
         and r.cancel_requested is None
+        and r.flow is None
         and r.codec == "json"
         and r.version == 1
         and not (r.attempt or r.crashes or r.suspect)
@@ -219,6 +221,7 @@ def _rest(r: Record) -> tuple[object, ...]:
         NOTHING if r.error is None else _encode(r.error).decode(),
         NO_NUMBER if r.started is None else r.started,
         NO_NUMBER if r.finished is None else r.finished,
+        NOTHING if r.flow is None else _encode(r.flow).decode(),
     )
 
 

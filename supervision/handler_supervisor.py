@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from typing import Any
 from uuid import UUID
 
 from everact.actors.executor import ElasticExecutor
+from everact.actors.handler_actor import HandlerActor
 from everact.actors.messages import (
     AttemptFailed,
     CellFailed,
     CellStarted,
     CellStuck,
+    GraceOver,
     InTurn,
     ProbeDue,
     Proceed,
@@ -25,10 +28,12 @@ from everact.actors.ticket import Delivery
 from everact.actors.watch import HANDLE, Watch
 from everact.supervision.backoff import Backoff
 from everact.supervision.intensity import Intensity
-from everact.tasks.errors import HookTimeout, TaskTimeout
+from everact.tasks.cancellation import CancelReason
+from everact.tasks.errors import CancelRequested, HookTimeout, TaskTimeout
 from everact.tasks.events import CellFailed as CellFailedEvent
 from everact.tasks.events import PoolResumed, PoolSuspended, ThreadAbandoned
 from everact.tasks.failure import error_name, error_text
+from everact.tasks.record import COMPENSATION
 
 logger = logging.getLogger("everact.supervision")
 _NO_TASK = UUID(int=0)
@@ -65,6 +70,8 @@ class HandlerSupervisor(PooledActor):
                 self._after_start()
             elif kind is CellStuck:
                 self._after_stuck(message)
+            elif kind is GraceOver:
+                self._after_grace(message)
             elif kind is ProbeDue:
                 self._probe()
 
@@ -72,7 +79,9 @@ class HandlerSupervisor(PooledActor):
         cell, delivery = message.cell, message.delivery
         if message.generation != cell.generation:
             return
-        delay = self._pool.spec.retry.decide(
+        spec, kind = self._pool.spec, delivery.ticket.record.kind
+        policy = spec.compensation_retry if kind == COMPENSATION else spec.retry
+        delay = policy.decide(
             delivery.ctx.attempt, message.error, random=self.runtime.random(), verdict=message.verdict
         )
         cell.tell(Proceed(delivery, delay))
@@ -141,44 +150,57 @@ class HandlerSupervisor(PooledActor):
         delivery = watch.delivery
         if delivery is not None and not delivery.close():
             return
+        self._leave_behind(cell, delivery, watch.phase)
+        if delivery is not None:
+            cell.tell(Resume(self._succeed(delivery, watch.phase), watch.phase, self._error(delivery, watch)))
+        elif watch.phase == "on_actor_start":
+            cell.report_failure(HookTimeout(watch.phase, _NO_TASK, watch.seconds))
+        else:
+            cell.tell(StartAgain())
+
+    def _after_grace(self, message: GraceOver) -> None:
+        """The workflow of what a cell runs is being undone, and it has not stopped: leave it behind."""
+        cell, delivery = message.cell, message.delivery
+        if cell.current is not delivery or delivery.phase != HANDLE or not delivery.close():
+            return
+        self._leave_behind(cell, delivery, HANDLE)
+        error = CancelRequested(CancelReason.WORKFLOW.value)
+        cell.tell(Resume(self._succeed(delivery, HANDLE), HANDLE, error))
+
+    def _leave_behind(self, cell: HandlerActor, delivery: Delivery | None, phase: str) -> None:
         cell.abandon()
         task_id = delivery.ctx.task_id if delivery else _NO_TASK
         logger.error(
             "%s: %s of task %s did not stop within its grace time; its thread is left behind and fenced off",
             cell.actor_urn,
-            watch.phase,
+            phase,
             task_id,
         )
-        self._node.stream.publish(ThreadAbandoned(self.runtime.now(), task_id, self._pool.spec.name, watch.phase))
+        self._node.stream.publish(ThreadAbandoned(self.runtime.now(), task_id, self._pool.spec.name, phase))
         if not self._count_restart():
             delay = self._backoff.delay(self._failures, self.runtime.random())
             self._failures += 1
-            self._suspend(f"threads left behind in {watch.phase}", delay)
+            self._suspend(f"threads left behind in {phase}", delay)
             self._node.timer.call_after(delay, lambda: self.tell(ProbeDue()))
-        if delivery is None:
-            if watch.phase == "on_actor_start":
-                cell.report_failure(HookTimeout(watch.phase, task_id, watch.seconds))
-            else:
-                cell.tell(StartAgain())
-            return
-        cell.tell(Resume(self._succeed(delivery, watch), watch.phase, self._error(delivery, watch)))
 
-    def _succeed(self, delivery: Delivery, watch: Watch) -> Delivery:
+    def _succeed(self, delivery: Delivery, phase: str) -> Delivery:
         """A delivery that goes on where an abandoned one was, with a context that the old thread does not have."""
         delivery.abandoned = True
         delivery.ctx._over = True
         ticket, cell = delivery.ticket, delivery.cell
-        task = self._pool.codec.decode(ticket.record.payload, ticket.record.id, ticket.record.key_id)
+        task = self._pool.codec.decode(ticket.record.payload, ticket.record.signed_id, ticket.record.key_id)
         heir: Delivery = cell._attempt.begin(ticket, task)
         heir.started = delivery.started
         heir.error, heir.delay, heir.result = delivery.error, delivery.delay, delivery.result
         heir.ending, heir.hook_error = delivery.ending, delivery.hook_error
         heir.hook, heir.hook_failures = delivery.hook, delivery.hook_failures
         heir.mark, heir.counted = delivery.mark, delivery.counted
-        if watch.phase == "on_completed" and delivery.ctx._buffer:
+        if phase == "on_completed" and delivery.ctx._buffer:
             heir.ctx._buffer = delivery.ctx._buffer[: delivery.mark]
         heir.ctx.result = delivery.ctx.result
         heir.ctx._state = delivery.ctx._state
+        heir.ctx._intent = copy.copy(delivery.ctx._intent)  # what it had promised may be needed
+        heir.undoing = delivery.undoing
         heir.ctx.cancellation = delivery.ctx.cancellation
         ticket.delivery = heir
         return heir

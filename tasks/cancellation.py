@@ -32,6 +32,20 @@ class CancelOutcome(enum.Enum):
     """A compensation; these are not cancelled."""
 
 
+class WorkflowCancelOutcome(enum.Enum):
+    """What `cancel_workflow` achieved, told after its commit."""
+
+    COMPENSATING = "compensating"
+    """It is being undone; `system.wait_workflow` tells when that is over."""
+    CANCELLED = "cancelled"
+    """Nothing of it had been done, so there was nothing to undo."""
+    ALREADY_COMPENSATING = "already_compensating"
+    PAST_PIVOT = "past_pivot"
+    """It has passed the step after which it only goes on."""
+    ALREADY_FINISHED = "already_finished"
+    NOT_FOUND = "not_found"
+
+
 class Gate(Protocol):
     """A one-way door between threads, made by the runtime."""
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 from everact.tasks.cancellation import CancellationToken, TokenRuntime
-from everact.tasks.errors import AttemptOver
-from everact.tasks.record import Record
+from everact.tasks.errors import AttemptOver, CompensationError
+from everact.tasks.record import CLEANUP, TASK, Record
 
 if TYPE_CHECKING:
     from everact.tasks.ids import TaskId
@@ -46,6 +46,25 @@ class _TaskLogger(logging.LoggerAdapter[logging.Logger]):
         return msg, {**kwargs, "extra": {**(kwargs.get("extra") or {}), **(self.extra or {})}}
 
 
+class Intent:
+    """What a handler wants of its workflow, beside follow-ups.
+
+    Attributes:
+        promised: Undo tasks.
+        abort: Why the workflow should be undone.
+        cleaning: Whether what is dispatched now are cleanups, since the task fails.
+        parked: Whether the task waits for others, and is run again then.
+    """
+
+    __slots__ = ("abort", "cleaning", "parked", "promised")
+
+    def __init__(self) -> None:
+        self.promised: list[FollowUp] = []
+        self.abort: str | None = None
+        self.cleaning = False
+        self.parked = False
+
+
 class TaskContext:
     """One delivery of a task: who it is, how to stop, and what to dispatch with its outcome.
 
@@ -55,16 +74,29 @@ class TaskContext:
     Attributes:
         task: The task, decoded; a copy of its own for each attempt.
         attempt: Which call of `handle` this is, counted from 1.
-        result: What `handle` returned; set in `on_completed`, None before.
+        result: What `handle` returned; set in `on_completed`, None before. In `compensate`: what the step that is
+            undone had returned; None if its outcome is unknown.
         cancellation: The token that fires when this attempt should stop.
     """
 
-    __slots__ = ("_buffer", "_over", "_record", "_services", "_state", "attempt", "cancellation", "result", "task")
+    __slots__ = (
+        "_buffer",
+        "_intent",
+        "_over",
+        "_record",
+        "_services",
+        "_state",
+        "attempt",
+        "cancellation",
+        "result",
+        "task",
+    )
 
     def __init__(self, services: ContextServices, record: Record, task: Any) -> None:
         self._services = services
         self._record = record
         self._buffer: list[FollowUp] | None = None
+        self._intent: Intent | None = None
         self._state: dict[str, Any] | None = None
         self._over = False
         self.task = task
@@ -167,10 +199,80 @@ class TaskContext:
             "headers": headers,
         }
         follow_up = self._services.prepare(task, options, self._record)
+        if self._intent is not None and self._intent.cleaning:
+            as_cleanup(follow_up.record)
         if self._buffer is None:
             self._buffer = []
         self._buffer.append(follow_up)
         return UUID(bytes=follow_up.record.id)
 
+    @property
+    def outcome(self) -> str | None:
+        """In a compensation: how the step that it undoes ended, "completed" or "unknown"; None elsewhere.
+
+        Unknown means that the step may have had its effect, or a part of it, or none: it ran out of time, was
+        cancelled while it ran, or died with its process.
+        """
+        return None if self._record.flow is None else self._record.flow.outcome
+
+    def compensate_with(self, task: object) -> None:
+        """Say which task undoes this one; it is dispatched if the workflow is unwound later.
+
+        The promise is committed with the completion. An attempt that raises drops it, unless its outcome is
+        unknown: then it is kept, and the undo handler sees that in `ctx.outcome`. It must therefore be able to
+        undo nothing. Called more than once, the last promise is played first.
+
+        Args:
+            task: An instance of a registered task class. It runs with ten attempts and a growing delay if its
+                handler sets no `retry` of its own, and nothing cancels it.
+
+        Raises:
+            TaskTypeUnknown: Its class has no handler here.
+            PayloadError: It does not survive encoding.
+            AttemptOver: The attempt has ended already.
+            CompensationError: Called in a compensation or a cleanup, which are not undone.
+
+        Example:
+            >>> class ReserveHandler(TaskHandler[Reserve]):                     # doctest: +SKIP
+            ...     def handle(self, task, ctx):
+            ...         ctx.compensate_with(Release(task.order_id))
+            ...         return stock.reserve(task.order_id)
+        """
+        if self._over:
+            raise AttemptOver(self.task_id, self.attempt)
+        if self._record.kind != TASK:
+            raise CompensationError(self.task_id, self._record.kind)
+        self._wishes().promised.append(self._services.prepare(task, {}, self._record))
+
+    def abort_workflow(self, reason: str = "") -> None:
+        """Have the whole workflow undone once this attempt has ended, atomic with its outcome.
+
+        The task itself ends as it would; an attempt that raises drops the wish. Steps that have not started are
+        cancelled, running ones are told to stop, completed ones are undone in reverse order.
+
+        Args:
+            reason: Kept with the workflow.
+
+        Raises:
+            AttemptOver: The attempt has ended already.
+            CompensationError: Called in a compensation or a cleanup.
+        """
+        if self._over:
+            raise AttemptOver(self.task_id, self.attempt)
+        if self._record.kind != TASK:
+            raise CompensationError(self.task_id, self._record.kind)
+        self._wishes().abort = reason or f"task {self.task_id} aborted its workflow"
+
+    def _wishes(self) -> Intent:
+        if self._intent is None:
+            self._intent = Intent()
+        return self._intent
+
     def __repr__(self) -> str:
         return f"<TaskContext {self._record.type} {self.task_id} attempt {self.attempt}>"
+
+
+def as_cleanup(record: Record) -> None:
+    """Make a task that is about to be stored a cleanup: no unwinding stops it, and nothing waits for it."""
+    record.kind = CLEANUP
+    record.flow = None

@@ -188,6 +188,30 @@ class AttemptOver(EverActError):
         )
 
 
+class CompensationError(EverActError):
+    """A compensation or cleanup wanted to be undone itself, or to abort the workflow that it belongs to."""
+
+    def __init__(self, task_id: UUID, kind: str) -> None:
+        self.task_id = task_id
+        self.kind = kind
+        super().__init__(
+            f"task {task_id} is a {kind}, which nothing undoes and which cannot abort its workflow; call "
+            "compensate_with() and abort_workflow() in the steps themselves"
+        )
+
+
+class NotStuck(EverActError):
+    """A workflow was to be resumed that is not stuck."""
+
+    def __init__(self, workflow_id: UUID, state: str) -> None:
+        self.workflow_id = workflow_id
+        self.state = state
+        super().__init__(
+            f"workflow {workflow_id} is {state}, and "
+            "only a stuck one can be resumed; system.workflows(state=...) lists them"
+        )
+
+
 class IllegalMove(EverActError):
     """A status that cannot follow the one before it. If you see this, everact has a bug."""
 

@@ -66,6 +66,15 @@ class TaskQuarantined(TaskEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class WorkflowMoved(Event):
+    """A workflow of several tasks began, or went into another state; `reason` is why it is undone or stuck."""
+
+    workflow_id: UUID
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class HookFailed(TaskEvent):
     """A hook raised or ran too long; `final` says whether it will not be tried again."""
 

@@ -52,6 +52,7 @@ class TaskHandler(Generic[T]):
         pinned: Whether each cell keeps a thread of its own. By default it does if `on_actor_start` is
             defined, since what that opens, a connection say, may belong to its thread.
         hook_timeout: Seconds that one call of a hook may take.
+        critical: Whether a task of this type that fails for good has its workflow undone.
         codec: "json", or "cloudpickle" for what JSON cannot carry (needs `Settings.secret_keys`).
 
     Example:
@@ -73,6 +74,7 @@ class TaskHandler(Generic[T]):
     intensity: ClassVar[RestartIntensity | None] = None
     pinned: ClassVar[bool | None] = None
     hook_timeout: ClassVar[float] = 30.0
+    critical: ClassVar[bool] = True
     codec: ClassVar[str] = "json"
 
     def handle(self, task: T, ctx: TaskContext) -> Any:
@@ -102,6 +104,17 @@ class TaskHandler(Generic[T]):
         `error` is what the last attempt raised, or a `TaskCancelled`. What it dispatches commits with the
         failure. It is not called when a shutdown interrupts the task: that runs again at the next start.
         """
+
+    def compensate(self, task: T, ctx: TaskContext) -> Any:
+        """Undo what `handle` did for this task, when its workflow is unwound. Defining it is the promise.
+
+        It runs as a durable task of its own, perhaps days later and in another process, perhaps more than once.
+        `ctx.result` is what `handle` had returned; `ctx.outcome` says whether that is known: a task that ran out of
+        time, was cancelled while it ran, or died with its process may have had its effect or not. It is tried ten
+        times with a growing delay, or as this handler's own `retry` says; if that is exhausted the workflow is
+        stuck until `system.resume`. No hook runs, and nothing cancels it.
+        """
+        raise NotImplementedError  # a handler that does not override this has nothing to undo
 
     def on_actor_start(self) -> HookResult:
         """Once per instance, before its first task, on the thread that will run it: open resources here."""

@@ -12,13 +12,51 @@ import msgspec
 from everact.tasks import status as st
 from everact.tasks.status import TaskStatus
 
+TASK, COMPENSATION, CLEANUP = "task", "compensation", "cleanup"
+"""What kinds of task there are. A compensation undoes a step; what an `on_error`, a compensation or a cleanup
+dispatches is a cleanup. The unwinding of a workflow stops only the first kind."""
+
+
+class Flow(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What a task is to its workflow, beyond being one of its tasks.
+
+    Attributes:
+        join: The saga that goes on only after this task has ended, and whatever follows from it.
+        saga: The run of a saga that it is a step of: the id of the task that began to coordinate it.
+        run: The run that it coordinates, or undoes a step of, if that is not its own id.
+        step: The step's name in its saga.
+        critical: Whether its failure unwinds the workflow; None for what its handler says.
+        pivot: Whether nothing is undone any more once it has completed.
+        undo: The stored name of its saga, if that knows how to undo it.
+        undoes: The step that this compensation undoes.
+        number: Which entry of the undo log it plays.
+        outcome: How that step ended: "completed" or "unknown".
+        own: Whether the handler's `compensate` is called, not its `handle`.
+        result: That step's result, encoded.
+        signed: The id that the payload was encoded for, if not the task's own.
+    """
+
+    join: bytes | None = None
+    saga: bytes | None = None
+    run: bytes | None = None
+    step: str | None = None
+    critical: bool | None = None
+    pivot: bool = False
+    undo: str | None = None
+    undoes: bytes | None = None
+    number: int = 0
+    outcome: str | None = None
+    own: bool = False
+    result: bytes | None = None
+    signed: bytes | None = None
+
 
 class Record(msgspec.Struct, gc=False, kw_only=True):
     """One row of a storage, with the types that the storage keeps.
 
     Times are microseconds since the Unix epoch, ids are the 16 bytes of a UUID. `attempt` counts attempts
-    that have ended; the one now running is `attempt + 1`. `workflow` is None for a root, whose workflow is
-    its own id. `checksum` is that of the payload; None in rows of schema 1.
+    that have ended; the one now running is `attempt + 1`. `workflow` is None for a task that is alone in its
+    workflow, whose id is then the task's own. `checksum` is that of the payload; None in rows of schema 1.
     """
 
     id: bytes
@@ -35,7 +73,7 @@ class Record(msgspec.Struct, gc=False, kw_only=True):
     priority: int = 0
     key: str | None = None
     queue: str = "default"
-    kind: str = "task"
+    kind: str = TASK
     tags: tuple[str, ...] = ()
     headers: dict[str, str] | None = None
     parent: bytes | None = None
@@ -50,11 +88,17 @@ class Record(msgspec.Struct, gc=False, kw_only=True):
     started: int | None = None
     finished: int | None = None
     checksum: int | None = None
+    flow: Flow | None = None
 
     @property
     def workflow_id(self) -> bytes:
         """The workflow's id; a root is its own workflow."""
         return self.workflow if self.workflow is not None else self.id
+
+    @property
+    def signed_id(self) -> bytes:
+        """The id that the payload was encoded for."""
+        return self.id if self.flow is None or self.flow.signed is None else self.flow.signed
 
 
 class TaskError(msgspec.Struct, frozen=True, omit_defaults=True):

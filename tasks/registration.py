@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeGuard, TypeVar, get_args, get_origin, get_type_hints
 
-from everact.tasks.errors import HandlerError
+from everact.tasks.errors import HandlerError, TaskTimeout
 from everact.tasks.handler import HOOKS, Binding, RestartIntensity, TaskHandler
 from everact.tasks.retry import Retry
 from everact.tasks.task import TaskFunction, type_name
 
 CODECS = ("json", "cloudpickle")
+COMPENSATION_RETRY = Retry(attempts=10, delay=0.5, factor=2.0, max_delay=300.0, jitter=0.2, on=(Exception, TaskTimeout))
+"""For compensations whose handler has no `retry` of its own; about four minutes. A timeout is tried again too: an
+undo has to bear being repeated anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,8 @@ class HandlerSpec:
         make: Makes an instance.
         is_async: Whether `handle` is a coroutine function.
         hooks: Names of the hooks that it overrides.
+        compensates: Whether it overrides `compensate`.
+        compensation_retry: When a failing compensation is tried again.
         The others are the class's attributes of the same name.
     """
 
@@ -36,7 +41,10 @@ class HandlerSpec:
     make: Callable[[], TaskHandler[Any]]
     is_async: bool
     hooks: frozenset[str]
+    compensates: bool
+    critical: bool
     retry: Retry
+    compensation_retry: Retry
     timeout: float | None
     concurrency: int
     queue: str
@@ -112,7 +120,10 @@ def _from_class(cls: type[TaskHandler[Any]], make: Callable[[], TaskHandler[Any]
         make=make,
         is_async=is_async,
         hooks=hooks,
+        compensates=cls.compensate is not TaskHandler.compensate,
+        critical=cls.critical,
         retry=cls.retry,
+        compensation_retry=COMPENSATION_RETRY if cls.retry is TaskHandler.retry else cls.retry,
         timeout=cls.timeout,
         concurrency=cls.concurrency,
         queue=cls.queue,
@@ -135,6 +146,7 @@ def _check_attributes(cls: type[TaskHandler[Any]]) -> None:
     check("retry", "a Retry(...)", valid=isinstance(cls.retry, Retry))
     check("timeout", "a positive number of seconds, or None", valid=cls.timeout is None or _positive(cls.timeout))
     check("hook_timeout", "a positive number of seconds", valid=_positive(cls.hook_timeout))
+    check("critical", "True or False", valid=isinstance(cls.critical, bool))
     check("concurrency", "a whole number of at least 1", valid=type(cls.concurrency) is int and cls.concurrency >= 1)
     check("queue", "a non-empty string", valid=isinstance(cls.queue, str) and bool(cls.queue))
     named = cls.task_name is None or (isinstance(cls.task_name, str) and bool(cls.task_name))
@@ -157,7 +169,8 @@ def _check_signatures(cls: type[TaskHandler[Any]], hooks: frozenset[str], *, is_
     except TypeError:
         msg = f"{cls.__qualname__}.handle must take (self, task, ctx), not {inspect.signature(cls.handle)}"
         raise HandlerError(msg) from None
-    coroutine_hooks = sorted(hook for hook in hooks if inspect.iscoroutinefunction(getattr(cls, hook)))
+    methods = hooks | ({"compensate"} if cls.compensate is not TaskHandler.compensate else set())
+    coroutine_hooks = sorted(hook for hook in methods if inspect.iscoroutinefunction(getattr(cls, hook)))
     if coroutine_hooks and not is_async:
         msg = (
             f"{cls.__qualname__} has async {', '.join(coroutine_hooks)} but a sync handle, which runs on a thread "

@@ -1,0 +1,281 @@
+"""After a commit: from what was written to tickets, waiters, and who is told. In the journal's turn."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from everact.actors.baton import AnyWaiter
+from everact.actors.commit import (
+    Commit,
+    PlannedCancel,
+    answers,
+    is_stored,
+    settle_cancel,
+    settle_finish,
+    still_new,
+    was_claimed,
+    was_written,
+)
+from everact.actors.event_stream import EventStream
+from everact.actors.facts import Facts
+from everact.actors.messages import CancelTasks, ClaimTasks, FinishDelivery, InTurn, MarkRunning, StoreTasks
+from everact.actors.router import Router
+from everact.actors.ticket import DONE, QUEUED, Delivery, Ticket, Tickets, begun
+from everact.actors.watchers import Watchers
+from everact.storage.changes import Changes
+from everact.storage.protocol import Committed, Storage
+from everact.tasks import status as st
+from everact.tasks.cancellation import CancelOutcome, CancelReason
+from everact.tasks.record import TASK, Record
+
+logger = logging.getLogger("everact.journal")
+
+
+class Settlement:
+    """What the journal does about each message of a commit, once that is written.
+
+    Attributes:
+        ready: Tickets to be routed when all is settled.
+        woken: Waiters that were settled, to be released after that.
+        router: Where tasks go; set when it is built.
+        submit: Sends the journal a message.
+        signalled: Told of deliveries that were asked to stop since their workflow unwinds.
+        watchers, facts: The journal's.
+        workflow_watchers: Who waits for the end of a workflow.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        incarnation: int,
+        tickets: Tickets,
+        watchers: Watchers,
+        facts: Facts,
+        stream: EventStream,
+    ) -> None:
+        self.ready: list[Ticket] = []
+        self.woken: list[AnyWaiter] = []
+        self.router: Router
+        self.submit: Callable[[Any], None] = lambda message: None  # noqa: ARG005
+        self.signalled: Callable[[Delivery], None] = lambda delivery: None  # noqa: ARG005
+        self.watchers = watchers
+        self.facts = facts
+        self.workflow_watchers = Watchers()
+        self._storage = storage
+        self._incarnation = incarnation
+        self._tickets = tickets
+        self._stream = stream
+
+    def settle(self, commit: Commit, committed: Committed) -> None:
+        """Settle the messages of a commit, the ends of deliveries first."""
+        for finish in commit.finishes:
+            self._finish(finish, committed)
+        for store in commit.stores:
+            self._store(store, committed)
+        if committed.changes is not None:
+            self._change(committed.changes)
+        if commit.others:
+            self._others(commit, committed)
+
+    def take(self) -> tuple[list[Ticket], list[AnyWaiter]]:
+        """Hand over what is to be routed and whom to release, and begin anew."""
+        taken = self.ready, self.woken
+        self.ready, self.woken = [], []
+        return taken
+
+    def _others(self, commit: Commit, committed: Committed) -> None:
+        for cancel, planned in commit.cancels:
+            self._cancel(cancel, planned, committed)
+        if commit.claims:
+            written = {claim.seq for claim in commit.batch.claims} - committed.lost
+            for claim in commit.claims:
+                self._claim(claim, written)
+        for message in commit.others:
+            if type(message) is MarkRunning:
+                self._running(message, committed)
+        if committed.changes is not None:
+            for order, answer in zip(commit.orders, committed.changes.answers, strict=True):
+                order.waiter.settle(answer)
+                self.woken.append(order.waiter)
+        # What the same batch has stored and cancelled goes nowhere.
+        self.ready = [ticket for ticket in self.ready if ticket.state is QUEUED]
+
+    def _change(self, changes: Changes) -> None:
+        """What the commit has made of workflows."""
+        resident = self._tickets.resident
+        for root in changes.rooted:
+            if root in resident:
+                resident[root].record.workflow = root
+        for record in changes.ready:
+            ticket = self.router.ticket(record)
+            if ticket is not None and not ticket.pool.closed:
+                resident[record.id] = ticket
+                self.ready.append(ticket)
+        for stop in changes.stops:
+            self.submit(CancelTasks(stop.tasks, stop.reason, None, CancelReason.WORKFLOW))
+        for move in changes.moves:
+            if move.state.final and self.workflow_watchers.waiting:
+                self.woken += self.workflow_watchers.settle(move.workflow, move.state)
+        self.facts.moved(changes)
+
+    def _finish(self, finish: FinishDelivery, committed: Committed) -> None:
+        outcome = finish.outcome
+        follow_ups: Sequence[Ticket] = finish.follow_ups
+        if committed.lost and outcome.seq in committed.lost:
+            if not was_written(outcome, self._storage.get(outcome.id)):
+                self._forget_lost(finish)
+                return
+            follow_ups = self.present(follow_ups)
+            if outcome.part is not None:
+                self.look_around()  # what it made of its workflow was not told
+        if finish.ticket.claimed:
+            self.router.ended(finish.ticket)
+        if (series := finish.ticket.pool.series) is not None:
+            self.facts.ended(finish, series)  # before the record is brought up to date
+        heir = settle_finish(finish, self._tickets)
+        if heir is not None:
+            self.ready.append(heir)
+        elif self.watchers.waiting:
+            self.woken += self.watchers.tell(outcome)
+        if follow_ups:
+            follow_ups = [ticket for ticket in follow_ups if is_stored(ticket, committed)]
+            self.take_in(admitted(follow_ups, committed), self.ready)
+        if follow_ups or self._stream.active:
+            self.facts.followed(finish, follow_ups, committed)
+
+    def _store(self, store: StoreTasks, committed: Committed) -> None:
+        stored: Sequence[Ticket] = store.tickets
+        if committed.taken:
+            stored = [ticket for ticket in stored if is_stored(ticket, committed)]
+        self.take_in(admitted(stored, committed), self.ready)
+        if store.waiter is not None:
+            store.waiter.settle(committed.taken)
+            self.woken.append(store.waiter)
+        self.facts.stored(stored)
+
+    def take_in(self, stored: Sequence[Ticket], ready: list[Ticket]) -> None:
+        """Make new tasks resident, unless nothing of their type starts here (any more)."""
+        resident = self._tickets.resident
+        for ticket in stored:
+            if not ticket.pool.closed:
+                resident[ticket.record.id] = ticket
+                ready.append(ticket)
+
+    def _cancel(self, cancel: CancelTasks, planned: list[PlannedCancel], committed: Committed) -> None:
+        for plan in planned:
+            self.ready += settle_cancel(plan, committed, self._tickets, self._storage, cancel.cause)
+            if plan.outcome is CancelOutcome.SIGNALLED:
+                self._after_signal(plan.id, cancel.cause)
+            if plan.stored is not None and plan.ticket is not None and plan.ticket.claimed:
+                self.router.ended(plan.ticket)
+            if plan.outcome is CancelOutcome.CANCELLED and plan.stored is not None:
+                self.woken += self.watchers.tell(plan.stored)
+                self.facts.cancelled(plan)
+        if cancel.waiter is not None:
+            cancel.waiter.settle(answers(planned))
+            self.woken.append(cancel.waiter)
+
+    def _after_signal(self, id: bytes, cause: CancelReason) -> None:
+        ticket = self._tickets.resident.get(id)
+        if ticket is None:
+            self._fetch_signalled(id)
+        elif cause is CancelReason.WORKFLOW and ticket.delivery is not None:
+            self.signalled(ticket.delivery)
+
+    def _fetch_signalled(self, id: bytes) -> None:
+        """A task between two attempts that waits in storage: a cell is to run its `on_error` now."""
+        record = self._storage.get(id)
+        if record is None or record.status >= st.RUNNING:
+            return
+        ticket = self.router.load(record)
+        if ticket is not None:
+            self.ready.append(ticket)
+
+    def _claim(self, claim: ClaimTasks, written: set[int]) -> None:
+        ready: list[Ticket] = []
+        # What was cancelled before it was planned is not among them, whether it goes nowhere now or has an heir.
+        left = [ticket for ticket in claim.tickets if ticket.record.seq not in written]
+        written = written.union(ticket.record.seq for ticket in left if self._claimed_before(ticket))
+        for ticket in claim.tickets:
+            current = self._tickets.resident.get(ticket.record.id)
+            if ticket.record.seq not in written:
+                self.router.ended(ticket)
+                if current is ticket:
+                    del self._tickets.resident[ticket.record.id]
+                continue
+            ticket.record.owner = self._incarnation
+            ticket.record.status = st.RUNNING
+            if current is ticket:
+                ready.append(ticket)
+            if current is not None:  # perhaps in the place of the planned one, as a cancel of the same batch asked
+                current.unclaimed, current.claimed = False, True
+        if ready:
+            self.router.start_claimed(ready)
+
+    def _claimed_before(self, ticket: Ticket) -> bool:
+        if ticket.state is not QUEUED:
+            return False
+        return was_claimed(ticket.record, self._storage.get(ticket.record.id), self._incarnation)
+
+    def _running(self, message: MarkRunning, committed: Committed) -> None:
+        for ticket in message.tickets:
+            delivery = ticket.delivery
+            if ticket.record.seq not in committed.lost and delivery is not None and not delivery.closed:
+                ticket.record.status = st.RUNNING
+
+    def present(self, tickets: Sequence[Ticket]) -> list[Ticket]:
+        """Those whose row waits in storage, though its commit may have failed, and that no page has found there."""
+        new = [ticket for ticket in tickets if ticket.record.id not in self._tickets.resident]
+        found = [(ticket.record, ticket, self._storage.get(ticket.record.id)) for ticket in new]
+        return [ticket for wanted, ticket, record in found if record is not None and still_new(wanted, record)]
+
+    def _forget_lost(self, finish: FinishDelivery) -> None:
+        """The fence held: the row had left this node's hands, so its outcome is not ours to write."""
+        logger.warning("a late outcome of task %s was refused: another node has it", UUID(bytes=finish.outcome.id))
+        finish.ticket.state = DONE
+        finish.ticket.delivery = None
+        if finish.ticket.claimed:
+            self.router.ended(finish.ticket)
+        self._tickets.resident.pop(finish.outcome.id, None)
+
+    def look_around(self) -> None:
+        """Find in storage what a commit has made of workflows without that being told: it seemed to have failed."""
+        self.submit(InTurn(self._look_for_compensations))
+        self.submit(InTurn(self.look_for_asked))
+
+    def _look_for_compensations(self, now: int) -> None:
+        self.router.look_in_storage(now, self.router.names)
+        self.router.go_on(now)
+
+    def look_for_asked(self, now: int) -> None:  # noqa: ARG002 - the signature is InTurn's
+        """Stop what is to stop as its workflow unwinds though nobody here was told: before a crash, by another node.
+
+        Raises:
+            StorageError: It cannot be read.
+        """
+        found: dict[str, list[bytes]] = {}
+        for record in self._storage.asked(self.router.names):
+            if record.workflow is None or record.kind != TASK or self._is_told(record):
+                continue
+            row = self._storage.workflow(record.workflow)
+            if row is not None and row.unwinding:
+                found.setdefault(record.cancel_requested or "", []).append(record.id)
+        for reason, ids in found.items():
+            self.submit(CancelTasks(ids, reason, None, CancelReason.WORKFLOW))
+
+    def _is_told(self, record: Record) -> bool:
+        """Whether a resident task knows that it is to stop; one that has never started is not to start for that."""
+        ticket = self._tickets.resident.get(record.id)
+        if ticket is None or ticket.record.cancel_requested is None:
+            return False
+        return ticket.state is not QUEUED or begun(ticket.record)
+
+
+def admitted(tickets: Sequence[Ticket], committed: Committed) -> Sequence[Ticket]:
+    """Those that were not stored as CANCELLED."""
+    if committed.changes is None or not committed.changes.barred:
+        return tickets
+    return [ticket for ticket in tickets if ticket.record.id not in committed.changes.barred]
