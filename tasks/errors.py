@@ -3,6 +3,7 @@
     EverActError
     ├── ConfigurationError (ValueError)     a setting, a storage URL or an option has no meaning
     ├── HandlerError (TypeError)            a handler cannot be registered as it is written
+    │   └── SagaError                       a saga, or a step of one, cannot work as it is written
     ├── SystemNotRunning                    the system has not been started, or has stopped
     ├── ForkedSystem                        used in a child process after fork
     ├── BlockingCallError                   a blocking call on a thread that must not block
@@ -75,6 +76,10 @@ class ConfigurationError(EverActError, ValueError):
 
 class HandlerError(EverActError, TypeError):
     """A handler cannot be registered as it is written; the message has the remedy."""
+
+
+class SagaError(HandlerError):
+    """A saga, or a step of one, cannot work as it is written; the message names both and has the remedy."""
 
 
 class SystemNotRunning(EverActError):
