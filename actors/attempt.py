@@ -15,18 +15,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from everact.actors.ending import ending, is_uncertain
+from everact.actors.invocation import Stopped, call_handle
 from everact.actors.messages import AttemptFailed
 from everact.actors.ticket import Delivery, Ticket
 from everact.actors.watch import HANDLE
 from everact.tasks import status as st
 from everact.tasks.cancellation import CancelReason
 from everact.tasks.context import TaskContext
-from everact.tasks.errors import HandlerError, HookTimeout, ResultError, TaskCancelled, TaskTimeout, UnexpectedCancel
+from everact.tasks.errors import (
+    CancelRequested,
+    HookTimeout,
+    ResultError,
+    TaskCancelled,
+    TaskTimeout,
+    UnexpectedCancel,
+)
 from everact.tasks.events import HookFailed
 from everact.tasks.failure import Verdict, error_name, error_text, judge
 from everact.tasks.schedule import FOREVER, MICROSECONDS
@@ -37,14 +44,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("everact.handler")
 Step = Callable[[Delivery], Awaitable[Any]]
 HOOK_DELAY_LIMIT = 5.0
-
-
-class _Stopped(Exception):
-    """Carries a StopIteration out of a coroutine, which would make a RuntimeError of it."""
-
-    def __init__(self, error: StopIteration) -> None:
-        super().__init__()
-        self.error = error
 
 
 class Attempt:
@@ -85,7 +84,7 @@ class Attempt:
                 result = await self._handle(delivery)
             delivery.result = None if result is None else self._codec.encode_result(result, delivery.ticket.record.id)
         except BaseException as error:
-            if isinstance(error, _Stopped):
+            if isinstance(error, Stopped):
                 error = error.error
             return None if delivery.abandoned else self._after_failure(delivery, error)
         if delivery.abandoned:
@@ -93,9 +92,20 @@ class Attempt:
         if self._is_async and ctx.cancellation.cancelled:
             self._cell.uncancel()  # handle has swallowed it; the cell's next task must not inherit it
         ctx.result = result
+        if ctx._intent is not None and ctx._intent.parked:
+            return self._park(delivery)
         if self._has_on_completed:
             return self.complete
         self._finish(delivery, st.COMPLETED)
+        return None
+
+    def _park(self, delivery: Delivery) -> Step | None:
+        """A saga has started a stage: it waits until that is over, unless it was told to stop meanwhile."""
+        reason = delivery.ctx.cancellation.reason
+        if reason is not None:
+            return self._after_failure(delivery, CancelRequested(reason.value))
+        delivery.parked = True
+        self._finish(delivery, st.SCHEDULED, due=FOREVER)
         return None
 
     async def undo(self, delivery: Delivery) -> Step | None:
@@ -108,7 +118,7 @@ class Attempt:
             ctx.result = self._codec.decode_result(flow.result, flow.undoes)  # type: ignore[union-attr, arg-type]
             await self._handle(delivery)
         except BaseException as error:
-            error = error.error if isinstance(error, _Stopped) else error
+            error = error.error if isinstance(error, Stopped) else error
             return None if delivery.abandoned else self._after_failure(delivery, error)
         if not delivery.abandoned:
             self._cell.uncancel()
@@ -197,46 +207,11 @@ class Attempt:
         try:
             if self._is_async and delivery.ctx.cancellation.cancelled:
                 raise asyncio.CancelledError  # it fired before there was a coroutine to cancel
-            return await self._call_handle(delivery)
+            return await call_handle(self._cell, delivery)
         finally:
             delivery.interruptible = False
             if watch is not None:
                 self._cell.disarm(watch)
-
-    async def _call_handle(self, delivery: Delivery) -> Any:
-        ctx = delivery.ctx
-        instance = self._cell.instance
-        handle = instance.compensate if delivery.undoing else instance.handle  # type: ignore[union-attr]
-        if not self._node.middleware:
-            return await handle(ctx.task, ctx) if self._is_async else self._sync(handle, ctx)
-        raised: BaseException | None = None
-        async with AsyncExitStack() as stack:
-            for layer in self._node.middleware:
-                around = layer.around_attempt(ctx)
-                if hasattr(around, "__enter__"):
-                    stack.enter_context(around)
-                elif self._is_async:
-                    await stack.enter_async_context(around)
-                else:
-                    msg = (
-                        f"middleware {type(layer).__name__} is async, but {self._spec.name} has a sync handle, which "
-                        "runs without an event loop; make it a sync context manager, or handle async"
-                    )
-                    raise HandlerError(msg)
-            try:
-                return await handle(ctx.task, ctx) if self._is_async else self._sync(handle, ctx)
-            except BaseException as error:
-                raised = error
-                raise
-        # Only reached if a middleware swallowed the exception: it may look at it, the outcome stands.
-        raise raised
-
-    @staticmethod
-    def _sync(handle: Callable[[Any, TaskContext], Any], ctx: TaskContext) -> Any:
-        try:
-            return handle(ctx.task, ctx)
-        except StopIteration as error:
-            raise _Stopped(error) from None
 
     def _after_failure(self, delivery: Delivery, error: BaseException) -> Step | None:
         self._cell.uncancel()

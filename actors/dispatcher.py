@@ -10,6 +10,7 @@ from everact.actors.runtime import Runtime
 from everact.actors.ticket import Ticket
 from everact.storage.checksum import checksum
 from everact.storage.codec import PAYLOAD_VERSION
+from everact.storage.protocol import Storage
 from everact.tasks.cancellation import Gate
 from everact.tasks.errors import TaskTypeUnknown
 from everact.tasks.ids import id_bytes
@@ -33,13 +34,32 @@ class Dispatcher:
     """
 
     def __init__(
-        self, runtime: Runtime, pools: Sequence[Pool], call_back: Callable[[Callable[[], object]], None]
+        self,
+        runtime: Runtime,
+        storage: Storage,
+        pools: Sequence[Pool],
+        call_back: Callable[[Callable[[], object]], None],
     ) -> None:
+        self._storage = storage
         self._runtime = runtime
         self.pools: dict[type, Pool] = {pool.spec.task_type: pool for pool in pools}
         self.named: dict[str, Pool] = {name: pool for pool in pools for name in (pool.spec.name, *pool.spec.aliases)}
         self._call_back = call_back
         self.system: Any = None
+
+    def lookup(self, id: bytes) -> Record | None:
+        """See `ContextServices.lookup`."""
+        return self._storage.get(id)
+
+    def result_of(self, record: Record) -> Any:
+        """See `ContextServices.result_of`."""
+        pool = self.named.get(record.type)
+        return None if pool is None else pool.codec.decode_result(record.result, record.id)
+
+    def is_critical(self, record: Record) -> bool:
+        """See `ContextServices.is_critical`."""
+        pool = self.named.get(record.type)
+        return pool is None or pool.spec.critical
 
     def gate(self) -> Gate:
         """See `TokenRuntime.gate`."""

@@ -48,16 +48,17 @@ def part_of(
         pivot=flow.pivot,
         join=flow.join,
         parked=parked,
+        coordinates=spec is not None and spec.coordinates,
         entries=_entries(record, spec, outcome, now, promised, uncertain=uncertain),
         abort=abort,
         undoes=flow.number,
-        cause=_name(record, flow) + (f" failed: {outcome.error}" if failed else ""),
+        cause=_name(record, flow) + (f", failed: {outcome.error}" if failed else ""),
     )
 
 
 def _name(record: Record, flow: Flow) -> str:
     step = f"step {flow.step!r} ({record.type})" if flow.step else record.type
-    return f"{step}, task {UUID(bytes=record.id)},"
+    return f"{step}, task {UUID(bytes=record.id)}"
 
 
 def _entries(

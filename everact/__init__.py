@@ -56,6 +56,8 @@ from everact.tasks.errors import NotStuck as NotStuck
 from everact.tasks.errors import PayloadError as PayloadError
 from everact.tasks.errors import RestartsExhausted as RestartsExhausted
 from everact.tasks.errors import ResultError as ResultError
+from everact.tasks.errors import SagaError as SagaError
+from everact.tasks.errors import StepFailed as StepFailed
 from everact.tasks.errors import StorageBusy as StorageBusy
 from everact.tasks.errors import StorageError as StorageError
 from everact.tasks.errors import StorageFull as StorageFull
@@ -76,6 +78,9 @@ from everact.tasks.record import HistoryEntry as HistoryEntry
 from everact.tasks.record import TaskError as TaskError
 from everact.tasks.record import TaskRecord as TaskRecord
 from everact.tasks.retry import Retry as Retry
+from everact.tasks.saga import Saga as Saga
+from everact.tasks.saga import Step as Step
+from everact.tasks.saga import parallel as parallel
 from everact.tasks.status import TaskStatus as TaskStatus
 from everact.tasks.task import FunctionTask as FunctionTask
 from everact.tasks.task import TaskFunction as TaskFunction

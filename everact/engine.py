@@ -84,7 +84,7 @@ class Engine:
         # What memory:// holds is in memory already, in the mailbox or not.
         high = settings.high_water if storage.durable else math.inf
         pools = [Pool(spec, codec, high) for spec, codec in handlers]
-        dispatcher = Dispatcher(runtime, pools, stream.call_back)
+        dispatcher = Dispatcher(runtime, storage, pools, stream.call_back)
         backlog = Backlog(storage, journal.tickets, dispatcher.named, incarnation)
         router = Router(runtime, journal.tickets, backlog, pools, max_crashes=settings.max_crashes, agenda_bound=high)
         timer = Timer(runtime, f"{name}/timer", lambda: journal.submit(InTurn(router.due)))

@@ -8,6 +8,7 @@ import msgspec
 
 from everact.tasks import status as st
 from everact.tasks.record import COMPENSATION, Flow, Record
+from everact.tasks.saga_handler import repeated_id
 from everact.tasks.unwinding import Entry
 
 
@@ -48,11 +49,6 @@ def compensation(entry: Entry, step: Record | None, source: Record | None, now: 
         priority=0,
         tags=(),
     )
-
-
-def repeated_id(id: bytes) -> bytes:
-    """The id of the task that is run in the place of one that failed."""
-    return uuid5(UUID(bytes=id), "again").bytes
 
 
 def again(failed: Record, now: int) -> Record:

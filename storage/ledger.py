@@ -323,7 +323,7 @@ class Ledger:
     def _repeat(self, row: WorkflowRow, id: bytes) -> None:
         """Run a step that failed after the pivot once more, as a new task in the place of the old one."""
         failed = self._table.task(id)
-        if failed is None or failed.status in (st.COMPLETED, st.CANCELLED):
+        if failed is None or failed.status == st.COMPLETED:
             return  # it aborted the workflow, and there is nothing to repeat
         record = self._give(again(failed, self._now))
         self._table.insert(record)

@@ -89,7 +89,7 @@ class MemoryStorage:
             self._ledger = Ledger(self._workflows, batch.now, self._incarnation, batch.number)
         if len(outcomes) + len(inserts) > 1 or batch.cancels or (outcomes and outcomes[0].follow_ups):
             self._check_seqs(batch)
-        if outcomes:
+        if outcomes or self._ledger is not None:
             self._end(outcomes, inserts, batch.now, answer)
         elif inserts:
             self._insert(inserts, answer)

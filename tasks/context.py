@@ -38,6 +38,18 @@ class ContextServices(TokenRuntime, Protocol):
         """Encode and check a follow-up of `parent`; raises what `dispatch` raises for a bad task."""
         ...
 
+    def lookup(self, id: bytes) -> Record | None:
+        """Read a stored row."""
+        ...
+
+    def result_of(self, record: Record) -> Any:
+        """Decode the result of a row."""
+        ...
+
+    def is_critical(self, record: Record) -> bool:
+        """Whether the row's handler says that its failure unwinds the workflow."""
+        ...
+
 
 class _TaskLogger(logging.LoggerAdapter[logging.Logger]):
     """Adds the task's facts to what the caller adds; the stock adapter would replace that."""

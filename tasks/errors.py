@@ -15,6 +15,9 @@
     ├── MailboxFull                         a bounded mailbox has no room
     ├── RestartsExhausted                   children of a supervisor failed too often
     ├── AttemptOver                         a context was used after its attempt had ended
+    ├── CompensationError                   a compensation wanted to be undone, or to abort its workflow
+    ├── StepFailed                          a saga ends, since a step did not complete
+    ├── NotStuck                            a workflow was to be resumed that is not stuck
     ├── IllegalMove                         a task status cannot follow the one before it (a bug of everact)
     ├── TaskTypeUnknown (LookupError)       nothing is registered for this task's class
     ├── PayloadError (ValueError)           a task does not survive encoding
@@ -202,6 +205,18 @@ class CompensationError(EverActError):
         super().__init__(
             f"task {task_id} is a {kind}, which nothing undoes and which cannot abort its workflow; call "
             "compensate_with() and abort_workflow() in the steps themselves"
+        )
+
+
+class StepFailed(EverActError):
+    """A saga cannot go on, since a step that it needs has not completed; kept as the error of the saga's task."""
+
+    def __init__(self, saga: str, step: str, cause: str | None) -> None:
+        self.saga = saga
+        self.step = step
+        super().__init__(
+            f"saga {saga!r} ends, since its step {step!r} did not complete ({cause or 'it was cancelled'}); "
+            "give the step critical=False if the saga is to go on without it"
         )
 
 

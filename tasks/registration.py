@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard, TypeVar, get_args, get_origin, get_type_hints
 
-from everact.tasks.errors import HandlerError, TaskTimeout
+from everact.tasks.errors import HandlerError, SagaError, TaskTimeout
 from everact.tasks.handler import HOOKS, Binding, RestartIntensity, TaskHandler
 from everact.tasks.retry import Retry
+from everact.tasks.saga import Saga, static_types
+from everact.tasks.saga_handler import handler_of
 from everact.tasks.task import TaskFunction, type_name
 
 CODECS = ("json", "cloudpickle")
@@ -32,6 +34,7 @@ class HandlerSpec:
         hooks: Names of the hooks that it overrides.
         compensates: Whether it overrides `compensate`.
         compensation_retry: When a failing compensation is tried again.
+        coordinates: Whether it runs a saga.
         The others are the class's attributes of the same name.
     """
 
@@ -53,6 +56,7 @@ class HandlerSpec:
     pinned: bool
     hook_timeout: float
     codec: str
+    coordinates: bool = False
 
 
 def specify(handlers: Iterable[object]) -> list[HandlerSpec]:
@@ -61,7 +65,8 @@ def specify(handlers: Iterable[object]) -> list[HandlerSpec]:
     Raises:
         HandlerError: One of them cannot be a handler, or two are for one task type or name.
     """
-    specs = [_specify(handler) for handler in handlers]
+    handlers = list(handlers)
+    specs = [_specify(handler) for handler in [*handlers, *_nested(handlers)]]
     owners: dict[str, HandlerSpec] = {}
     types: dict[type, HandlerSpec] = {}
     for spec in specs:
@@ -74,10 +79,38 @@ def specify(handlers: Iterable[object]) -> list[HandlerSpec]:
                 msg = f"two handlers are for the stored name {name!r}; give one of them another task_name or alias"
                 raise HandlerError(msg)
             owners[name] = spec
+    for handler in handlers:
+        if isinstance(handler, Saga):
+            _check_steps(handler, types)
     return specs
 
 
+def _nested(handlers: list[object]) -> list[Saga]:
+    """The sagas that are steps of others and were not given themselves, each once."""
+    found: dict[int, Saga] = {}
+    to_look_at = [handler for handler in handlers if isinstance(handler, Saga)]
+    while to_look_at:
+        steps = [step for stage in to_look_at.pop().stages for step in stage]
+        for inner in [step.nested for step in steps if step.nested is not None]:
+            if id(inner) not in found:
+                found[id(inner)] = inner
+                to_look_at.append(inner)
+    return [saga for saga in found.values() if all(saga is not handler for handler in handlers)]
+
+
+def _check_steps(saga: Saga, types: dict[type, HandlerSpec]) -> None:
+    for step, task_type in static_types(saga):
+        if task_type not in types:
+            msg = (
+                f"saga {saga.name!r}, step {step!r}: no handler is registered for {task_type.__qualname__}; "
+                "pass that too, as ActorSystem(handlers=[...])"
+            )
+            raise SagaError(msg)
+
+
 def _specify(handler: object) -> HandlerSpec:
+    if isinstance(handler, Saga):
+        return _from_saga(handler)
     if isinstance(handler, TaskFunction):
         return _from_class(handler.handler, handler.handler)
     if isinstance(handler, Binding):
@@ -104,11 +137,19 @@ def _remedy(handler: object) -> str:
     return f"{handler!r} is not a handler: pass a TaskHandler class, a function decorated with @task, or bind(...)"
 
 
-def _from_class(cls: type[TaskHandler[Any]], make: Callable[[], TaskHandler[Any]]) -> HandlerSpec:
+def _from_saga(saga: Saga) -> HandlerSpec:
+    cls = handler_of(saga)
+    # Its steps are what can be undone, it is not itself.
+    return replace(_from_class(cls, cls, saga.task_type), compensates=False, coordinates=True)
+
+
+def _from_class(
+    cls: type[TaskHandler[Any]], make: Callable[[], TaskHandler[Any]], task_type: type | None = None
+) -> HandlerSpec:
     if cls.handle is TaskHandler.handle:
         msg = f"{cls.__qualname__} does not define handle(self, task, ctx)"
         raise HandlerError(msg)
-    task_type = _task_type(cls)
+    task_type = task_type or _task_type(cls)
     _check_attributes(cls)
     hooks = frozenset(hook for hook in HOOKS if getattr(cls, hook) is not getattr(TaskHandler, hook))
     is_async = inspect.iscoroutinefunction(cls.handle)

@@ -84,6 +84,7 @@ class Part(msgspec.Struct, kw_only=True):
         pivot: Whether nothing is undone any more once it has completed.
         join: The saga that waits for it.
         parked: Whether it is itself a saga that waits from now on.
+        coordinates: Whether it is a saga: cancelling that cancels the workflow.
         entries: What undoes it. In a commit that does not end the task, or ends it other than COMPLETED, with the
             outcome "unknown".
         abort: Why its handler wants the workflow undone.
@@ -97,6 +98,7 @@ class Part(msgspec.Struct, kw_only=True):
     pivot: bool = False
     join: bytes | None = None
     parked: bool = False
+    coordinates: bool = False
     entries: Sequence[Entry] = ()
     abort: str | None = None
     undoes: int = 0
@@ -200,7 +202,9 @@ def _judge(row: WorkflowRow, part: Part, id: bytes, status: int) -> None:
         _trigger(row, FAILURE, part.cause, id)
     if part.abort is not None:
         _trigger(row, ABORT, part.abort, id)
-    if status == st.CANCELLED and id == row.id:
+    if status == st.CANCELLED and part.coordinates and not row.unwinding:
+        _trigger(row, CANCEL, f"{part.cause} was cancelled", id)
+    elif status == st.CANCELLED and id == row.id:
         row.recalled = True
 
 

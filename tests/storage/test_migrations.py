@@ -54,7 +54,7 @@ def test_a_new_file_gets_the_newest_schema(path: Path) -> None:
     assert read(path, "PRAGMA user_version") == [(len(migrations.scripts()),)]
     assert read(path, "PRAGMA application_id") == [(migrations.APPLICATION_ID,)]
     tables = {name for (name,) in read(path, "SELECT name FROM sqlite_master WHERE type = 'table'")}
-    assert tables == {"task", "history", "incarnation", "adoption"}
+    assert tables == {"task", "history", "incarnation", "adoption", "workflow", "undo"}
 
 
 def test_an_older_file_is_brought_up_to_date_and_keeps_its_rows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

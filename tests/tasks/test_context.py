@@ -42,6 +42,15 @@ class Services:
         self.asked.append((task, options, parent))
         return Prepared(row(id=UUID(int=100 + len(self.asked)).bytes))
 
+    def lookup(self, id: bytes) -> Record | None:
+        raise NotImplementedError
+
+    def result_of(self, record: Record) -> object:
+        raise NotImplementedError
+
+    def is_critical(self, record: Record) -> bool:
+        raise NotImplementedError
+
     def gate(self) -> Gate:
         return ThreadRuntime().gate()
 
