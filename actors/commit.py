@@ -238,6 +238,11 @@ def is_stored(ticket: Ticket, committed: Committed) -> bool:
     return holder is None or holder.seq == ticket.record.seq
 
 
+def is_parked(outcome: Outcome) -> bool:
+    """Whether it is a saga that waits for its stage now, and is in nobody's hands until then."""
+    return outcome.part is not None and outcome.part.parked
+
+
 def was_written(outcome: Outcome, record: Record | None) -> bool:
     """Whether an outcome that does not fit is there already: its commit had failed after it was written."""
     return (
@@ -311,7 +316,7 @@ def settle_finish(message: FinishDelivery, tickets: Tickets) -> Ticket | None:
     ticket = message.ticket
     ticket.state = DONE
     ticket.delivery = None
-    if outcome.status >= st.COMPLETED or (outcome.part is not None and outcome.part.parked):
+    if outcome.status >= st.COMPLETED or is_parked(outcome):
         tickets.resident.pop(outcome.id, None)
         return None
     record = ticket.record

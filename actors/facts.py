@@ -18,7 +18,7 @@ from everact.metrics.tally import BULK, Series, Tally
 from everact.storage.changes import Changes
 from everact.storage.protocol import Batch, Committed
 from everact.tasks import status as st
-from everact.tasks.events import WorkflowMoved
+from everact.tasks.events import TaskCancelled, WorkflowMoved
 
 
 class Facts:
@@ -85,12 +85,27 @@ class Facts:
         if self._stream.active:
             self._stream.publish(cancel_event(plan, self._runtime.now()))
 
-    def moved(self, changes: Changes) -> None:
-        """What became of workflows; the compensations that it began were stored, like tasks."""
+    def barred(self, tickets: Sequence[Ticket]) -> None:
+        """New tasks that were stored as CANCELLED; they are told as stored, too."""
+        if self.tally is not None:
+            for ticket in tickets:
+                (ticket.pool.series or self.tally.others).ended[st.CANCELLED] += 1
         if self._stream.active:
             now = self._runtime.now()
-            for move in changes.moves:
-                self._stream.publish(WorkflowMoved(now, UUID(bytes=move.workflow), move.state.value, move.reason))
+            records = [ticket.record for ticket in tickets]
+            self._stream.publish_many(TaskCancelled(now, UUID(bytes=r.id), r.type, 0) for r in records)
+
+    def moved(self, changes: Changes, made: Sequence[Ticket]) -> None:
+        """What became of workflows, and the tasks that this made."""
+        if self.tally is not None:
+            self._count(self.tally, made)
+            states = [move.state.value for move in changes.moves]
+            self.tally.moved(states, map(str, changes.entries))
+        if self._stream.active:
+            now = self._runtime.now()
+            self._stream.publish_many(store_events(made))
+            moves = [(UUID(bytes=move.workflow), move.state.value, move.reason) for move in changes.moves]
+            self._stream.publish_many(WorkflowMoved(now, *move) for move in moves)
 
     def _count(self, tally: Tally, tickets: Sequence[Ticket]) -> None:
         for pool, count in Counter(map(_POOL, tickets)).items():

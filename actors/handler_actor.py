@@ -192,10 +192,8 @@ class HandlerActor(SystemActor):
         if self.pool.closed:
             self._attempt.requeue(delivery)
             return False
-        step = self._attempt.run
-        if record.cancel_requested is not None:
-            step = self._attempt.cancelled
-        elif record.flow is not None and record.flow.own:
+        step = self._attempt.cancelled if record.cancel_requested is not None else self._attempt.run
+        if record.flow is not None and record.flow.own:
             delivery.undoing, step = True, self._attempt.undo
         return await self._play(delivery, step)
 

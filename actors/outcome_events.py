@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from uuid import UUID
 
-from everact.actors.commit import PlannedCancel
+from everact.actors.commit import PlannedCancel, is_parked
 from everact.actors.messages import FinishDelivery
 from everact.actors.ticket import Ticket
 from everact.storage.protocol import Committed
@@ -33,7 +33,7 @@ def finish_events(finish: FinishDelivery, follow_ups: Iterable[Ticket], now: int
         yield events.TaskCancelled(now, task_id, record.type, outcome.attempt)
     elif outcome.status == st.QUARANTINED:
         yield events.TaskQuarantined(now, task_id, record.type, error)
-    elif outcome.status == st.SCHEDULED:
+    elif outcome.status == st.SCHEDULED and not is_parked(outcome):
         delay = max(outcome.due - now, 0) / 1_000_000
         yield events.TaskRetried(now, task_id, record.type, outcome.attempt, error, delay)
     yield from store_events(follow_ups)

@@ -12,6 +12,7 @@ from everact.actors.commit import (
     Commit,
     PlannedCancel,
     answers,
+    is_parked,
     is_stored,
     settle_cancel,
     settle_finish,
@@ -109,17 +110,15 @@ class Settlement:
         for root in changes.rooted:
             if root in resident:
                 resident[root].record.workflow = root
-        for record in changes.ready:
-            ticket = self.router.ticket(record)
-            if ticket is not None and not ticket.pool.closed:
-                resident[record.id] = ticket
-                self.ready.append(ticket)
+        made = [self.router.ticket(record) for record in changes.made]
+        woken = [self.router.ticket(record) for record in changes.woken]
+        self.take_in([ticket for ticket in made + woken if ticket is not None], self.ready)
         for stop in changes.stops:
             self.submit(CancelTasks(stop.tasks, stop.reason, None, CancelReason.WORKFLOW))
         for move in changes.moves:
             if move.state.final and self.workflow_watchers.waiting:
                 self.woken += self.workflow_watchers.settle(move.workflow, move.state)
-        self.facts.moved(changes)
+        self.facts.moved(changes, [ticket for ticket in made if ticket is not None])
 
     def _finish(self, finish: FinishDelivery, committed: Committed) -> None:
         outcome = finish.outcome
@@ -133,7 +132,7 @@ class Settlement:
                 self.look_around()  # what it made of its workflow was not told
         if finish.ticket.claimed:
             self.router.ended(finish.ticket)
-        if (series := finish.ticket.pool.series) is not None:
+        if (series := finish.ticket.pool.series) is not None and not is_parked(outcome):
             self.facts.ended(finish, series)  # before the record is brought up to date
         heir = settle_finish(finish, self._tickets)
         if heir is not None:
@@ -142,7 +141,7 @@ class Settlement:
             self.woken += self.watchers.tell(outcome)
         if follow_ups:
             follow_ups = [ticket for ticket in follow_ups if is_stored(ticket, committed)]
-            self.take_in(admitted(follow_ups, committed), self.ready)
+            self.take_in(self._admitted(follow_ups, committed), self.ready)
         if follow_ups or self._stream.active:
             self.facts.followed(finish, follow_ups, committed)
 
@@ -150,11 +149,18 @@ class Settlement:
         stored: Sequence[Ticket] = store.tickets
         if committed.taken:
             stored = [ticket for ticket in stored if is_stored(ticket, committed)]
-        self.take_in(admitted(stored, committed), self.ready)
+        self.take_in(self._admitted(stored, committed), self.ready)
         if store.waiter is not None:
             store.waiter.settle(committed.taken)
             self.woken.append(store.waiter)
         self.facts.stored(stored)
+
+    def _admitted(self, tickets: Sequence[Ticket], committed: Committed) -> Sequence[Ticket]:
+        """Those that were not stored as CANCELLED, since their workflow is being undone."""
+        if committed.changes is None or not (barred := committed.changes.barred):
+            return tickets
+        self.facts.barred([ticket for ticket in tickets if ticket.record.id in barred])
+        return [ticket for ticket in tickets if ticket.record.id not in barred]
 
     def take_in(self, stored: Sequence[Ticket], ready: list[Ticket]) -> None:
         """Make new tasks resident, unless nothing of their type starts here (any more)."""
@@ -272,10 +278,3 @@ class Settlement:
         if ticket is None or ticket.record.cancel_requested is None:
             return False
         return ticket.state is not QUEUED or begun(ticket.record)
-
-
-def admitted(tickets: Sequence[Ticket], committed: Committed) -> Sequence[Ticket]:
-    """Those that were not stored as CANCELLED."""
-    if committed.changes is None or not committed.changes.barred:
-        return tickets
-    return [ticket for ticket in tickets if ticket.record.id not in committed.changes.barred]

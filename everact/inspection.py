@@ -289,7 +289,7 @@ def _copy_of(engine: Engine, old: Record) -> Ticket:
     payload, sum_of_payload = old.payload, old.checksum
     key_id = old.key_id
     if pool is not None and old.codec != "json":
-        payload = pool.codec.encode(pool.codec.decode(payload, old.id, key_id), new_id)
+        payload = pool.codec.encode(pool.codec.decode(payload, old.signed_id, key_id), new_id)
         key_id, sum_of_payload = pool.codec.key_id, checksum(payload)
     record = Record(
         id=new_id,

@@ -15,6 +15,7 @@ from everact.storage.protocol import Waiting
 from everact.supervision.guardian import descendants
 from everact.tasks import status as st
 from everact.tasks.errors import EverActError
+from everact.tasks.workflow import WorkflowState
 
 if TYPE_CHECKING:
     from everact.engine import Engine
@@ -25,6 +26,7 @@ WAIT_SECONDS = 0.2
 SHARE = 50
 """Reading what waits takes time in proportion to the backlog; it is done at most in one part of so many of the time."""
 MICROSECONDS = 1_000_000
+MOST_STUCK = 1000
 
 
 class Meter:
@@ -41,6 +43,7 @@ class Meter:
         self._runtime = engine.node.runtime
         self.tally = Tally(self._runtime.lock())
         self._waiting: list[Waiting] = []
+        self._stuck = 0
         self._stale_at = 0.0
         self._may_read = [None]
         self._remove: Callable[[], None] | None = None
@@ -80,6 +83,7 @@ class Meter:
             },
             unhandled=engine.unhandled,
             suspended=sum(pool.suspended for pool in node.pools),
+            stuck=self._stuck,
             abandoned=sum(cell.abandoned for cell in cells) + sum(cell.left_behind for cell in spawned),
             full=node.journal.reserve.used,
             dead_letters=engine.dead_letters.count,
@@ -133,7 +137,9 @@ class Meter:
     def _read(self) -> None:
         began = self._runtime.monotonic()
         try:
-            self._waiting = self._engine.storage.waiting(self._runtime.now(), self._running())
+            storage = self._engine.storage
+            self._waiting = storage.waiting(self._runtime.now(), self._running())
+            self._stuck = len(storage.workflows((WorkflowState.STUCK,), b"", MOST_STUCK))
         except EverActError as error:
             logger.debug("what waits cannot be counted now; the last numbers stand", exc_info=error)
         now = self._runtime.monotonic()

@@ -38,6 +38,18 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("everact_tasks_retried_total", "counter", "Attempts that failed and are followed by another.", TASK_LABELS),
     Metric("everact_tasks_quarantined_total", "counter", "Tasks set aside: unreadable, or poison.", TASK_LABELS),
     Metric(
+        "everact_workflows_total",
+        "counter",
+        "Workflows of several tasks, or with an undo, that went into a state.",
+        ("system", "state"),
+    ),
+    Metric(
+        "everact_compensations_total",
+        "counter",
+        "Undo entries that were played, that got stuck, or that were skipped.",
+        ("system", "outcome"),
+    ),
+    Metric(
         "everact_restarts_total",
         "counter",
         "Failures of actors, by what supervision decided.",
@@ -75,6 +87,7 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("everact_mailbox_depth", "gauge", "Tasks waiting in the memory of this process.", TASK_LABELS),
     Metric("everact_actors_alive", "gauge", "Actors that have not ended.", ("system", "actor")),
     Metric("everact_pools_suspended", "gauge", "Handlers whose pool supervision has suspended."),
+    Metric("everact_workflows_stuck", "gauge", "Workflows that wait for system.resume, up to 1,000."),
     Metric("everact_threads_abandoned", "gauge", "Threads left behind in user code that have not come back."),
     Metric("everact_storage_full", "gauge", "1 while new tasks are refused for want of room."),
     Metric("everact_build_info", "gauge", "Always 1; the versions are in the labels.", ("system", "version", "python")),

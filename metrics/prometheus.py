@@ -112,6 +112,11 @@ def _decisions(source: Source, snapshot: Snapshot) -> Iterator[Sample]:  # noqa:
     yield from list(source.tally.decisions.items())
 
 
+def _counts(name: str, source: Source, snapshot: Snapshot) -> Iterator[Sample]:  # noqa: ARG001 - a Reader
+    for label, count in list(getattr(source.tally, name).items()):
+        yield (label,), count
+
+
 def _alive(source: Source, snapshot: Snapshot) -> Iterator[Sample]:  # noqa: ARG001 - a Reader
     for kind, count in snapshot.alive.items():
         yield (kind,), count
@@ -129,6 +134,8 @@ READERS: dict[str, Reader] = {
     "everact_tasks_cancelled_total": partial(_ended, st.CANCELLED),
     "everact_tasks_retried_total": partial(_ended, st.SCHEDULED),
     "everact_tasks_quarantined_total": partial(_ended, st.QUARANTINED),
+    "everact_workflows_total": partial(_counts, "workflows"),
+    "everact_compensations_total": partial(_counts, "compensations"),
     "everact_restarts_total": _decisions,
     "everact_dead_letters_total": partial(_state, "dead_letters"),
     "everact_events_dropped_total": partial(_state, "dropped_events"),
@@ -144,6 +151,7 @@ READERS: dict[str, Reader] = {
     "everact_mailbox_depth": partial(_task, "depth"),
     "everact_actors_alive": _alive,
     "everact_pools_suspended": partial(_state, "suspended"),
+    "everact_workflows_stuck": partial(_state, "stuck"),
     "everact_threads_abandoned": partial(_state, "abandoned"),
     "everact_storage_full": partial(_state, "full"),
     "everact_build_info": _build,

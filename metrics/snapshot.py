@@ -38,7 +38,7 @@ class Snapshot:
     Attributes:
         tasks: By type.
         alive: Actors by kind.
-        unhandled, suspended, abandoned: See the catalogue.
+        unhandled, suspended, stuck, abandoned: See the catalogue.
         full: Whether new tasks are refused for want of room.
         dead_letters, dropped_events: Counted since the start.
     """
@@ -47,6 +47,7 @@ class Snapshot:
     alive: dict[str, int] = field(default_factory=dict)
     unhandled: int = 0
     suspended: int = 0
+    stuck: int = 0
     abandoned: int = 0
     full: bool = False
     dead_letters: int = 0

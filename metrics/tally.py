@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -110,6 +110,8 @@ class Tally:
         series: By task type and queue.
         commit_seconds, commit_writes: Of the journal's transactions.
         decisions: What supervision decided, by kind of actor and directive.
+        workflows: How often workflows went into each state.
+        compensations: What undo entries have become.
     """
 
     def __init__(self, lock: AbstractContextManager[Any]) -> None:
@@ -117,6 +119,8 @@ class Tally:
         self.commit_seconds = Histogram(COMMIT_BUCKETS)
         self.commit_writes = Histogram(BATCH_BUCKETS, unit=1)
         self.decisions: dict[tuple[str, str], int] = {}
+        self.workflows: dict[str, int] = {}
+        self.compensations: dict[str, int] = {}
         self._lock = lock
         self._tasks: set[str] = set()
         self._queues: set[str] = set()
@@ -135,6 +139,12 @@ class Tally:
     def others(self) -> Series:
         """The numbers of all task types that have no handler here, together."""
         return self.series_of(OTHER, OTHER)
+
+    def moved(self, states: Iterable[str], entries: Iterable[str]) -> None:
+        """Count workflows that went into these states, and what undo entries have become."""
+        for counts, names in ((self.workflows, states), (self.compensations, entries)):
+            for name in names:
+                counts[name] = counts.get(name, 0) + 1
 
     def decided(self, actor: str, directive: str) -> None:
         """Count one decision. May be called from any thread."""

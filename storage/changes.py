@@ -7,6 +7,7 @@ import enum
 import msgspec
 
 from everact.tasks.record import Record
+from everact.tasks.unwinding import EntryState
 from everact.tasks.workflow import WorkflowState
 
 
@@ -57,17 +58,21 @@ class Changes(msgspec.Struct):
     """What a commit made of workflows, beyond what it was asked to write.
 
     Attributes:
-        ready: Rows that may start now: compensations, and sagas whose stage is over.
+        made: New rows that may start: compensations, and steps that are repeated.
+        woken: Sagas whose stage is over; they may start.
         barred: Ids of follow-ups and inserts that were stored as CANCELLED.
         stops: Tasks to be stopped.
         moves: Workflows that are in another state than before.
         rooted: Roots, not ended, that are not alone in their workflow any more.
         answers: To the batch's orders, one each.
+        entries: What undo entries have become: PLAYED, STUCK or SKIPPED, one for each.
     """
 
-    ready: list[Record] = msgspec.field(default_factory=list)
+    made: list[Record] = msgspec.field(default_factory=list)
+    woken: list[Record] = msgspec.field(default_factory=list)
     barred: set[bytes] = msgspec.field(default_factory=set)
     stops: list[Stop] = msgspec.field(default_factory=list)
     moves: list[Move] = msgspec.field(default_factory=list)
     rooted: list[bytes] = msgspec.field(default_factory=list)
     answers: list[Answer] = msgspec.field(default_factory=list)
+    entries: list[EntryState] = msgspec.field(default_factory=list)

@@ -179,7 +179,7 @@ class Ledger:
 
     def _tell(self, row: WorkflowRow) -> None:
         before = self._before[row.id]
-        if row.state is before:
+        if row.state is before or (before is None and row.state is WorkflowState.RUNNING):
             return
         self.changes.moves.append(Move(row.id, row.state, row.reason))
         if row.state in (WorkflowState.STUCK, WorkflowState.COMPENSATED):
@@ -227,6 +227,8 @@ class Ledger:
                 entry.state = state
                 entry.note = part.cause if state is EntryState.STUCK else ""
                 self._table.update(entry)
+                if state is not EntryState.PLAYING:
+                    self.changes.entries.append(state)
 
     def _expect(self, saga: bytes, row: WorkflowRow, count: int) -> None:
         self._joins[saga] = self._joins.get(saga, 0) + count
@@ -258,7 +260,7 @@ class Ledger:
     def _wake(self, sagas: Iterable[bytes]) -> None:
         for saga in sagas:
             if self._rows[self._workflow_of[saga]].state is WorkflowState.RUNNING:
-                self.changes.ready.append(self._table.wake(saga, self._now, self._owner))
+                self.changes.woken.append(self._table.wake(saga, self._now, self._owner))
 
     def _play(self, row: WorkflowRow) -> None:
         entry = self._table.entries(row.id, EntryState.PENDING)[-1]
@@ -269,7 +271,7 @@ class Ledger:
         row.playing = record.id
         entry.state = EntryState.PLAYING
         self._table.update(entry)
-        self.changes.ready.append(record)
+        self.changes.made.append(record)
 
     # -- orders --------------------------------------------------------------------------------------------
 
@@ -319,6 +321,8 @@ class Ledger:
         entry.note = note
         row.pending -= skip
         self._table.update(entry)
+        if skip:
+            self.changes.entries.append(EntryState.SKIPPED)
 
     def _repeat(self, row: WorkflowRow, id: bytes) -> None:
         """Run a step that failed after the pivot once more, as a new task in the place of the old one."""
@@ -330,4 +334,4 @@ class Ledger:
         unwinding.opened(row, record.kind)
         if record.flow is not None and record.flow.join is not None:
             self._expect(record.flow.join, row, 1)
-        self.changes.ready.append(record)
+        self.changes.made.append(record)

@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from operator import attrgetter
 
+from everact.storage import memory_backlog
 from everact.storage.adoption import Group, Pair, plan_adoption
 from everact.storage.ledger import Ledger
 from everact.storage.memory_workflows import MemoryWorkflows
@@ -27,13 +28,14 @@ from everact.storage.remarks import cancel_requested, key_taken_rows, recovered
 from everact.tasks import status as st
 from everact.tasks.errors import StorageError, StorageUnavailable
 from everact.tasks.record import HistoryRow, Record
-from everact.tasks.schedule import FOREVER
 from everact.tasks.unwinding import Entry, WorkflowRow
 from everact.tasks.workflow import WorkflowState
 
 FIRST_TERMINAL = st.COMPLETED
 KEPT = 100_000
 """Finished records that are kept, the last ones: what is in memory only must not grow for ever."""
+LOOKED_AT = 1000
+"""So many of those above that are looked at in one commit."""
 
 
 class MemoryStorage:
@@ -56,9 +58,8 @@ class MemoryStorage:
         self._keys: dict[tuple[str, str], Record] = {}
         self._history: dict[bytes, list[HistoryRow]] = {}
         self._ended: deque[Record] = deque()
-        self._incarnation = 0
+        self._incarnation = self._latest = 0
         self._open = False
-        self._latest = 0
         self._crashed: set[int] = set()
         self._adopters: dict[Pair, int] = {}
         self._settled: frozenset[str] | None = None
@@ -164,16 +165,14 @@ class MemoryStorage:
             self._forget_oldest()
 
     def _forget_oldest(self) -> None:
-        """Forget what ended first, unless its workflow still goes on and may ask for it."""
-        kept: list[Record] = []
-        while len(self._ended) + len(kept) > KEPT and self._ended:
+        """Forget what ended first, unless its workflow still goes on and may ask for it; a few at a time."""
+        for _ in range(min(len(self._ended) - KEPT, LOOKED_AT)):
             record = self._ended.popleft()
             workflow = self._workflows.rows.get(record.workflow_id)
             if workflow is None or workflow.state.final:
                 self._forget(record)
             else:
-                kept.append(record)
-        self._ended.extend(kept)
+                self._ended.append(record)
 
     def _follow(self, parents: list[Outcome], now: int, answer: Committed) -> None:
         if self._ledger is not None:
@@ -232,9 +231,8 @@ class MemoryStorage:
         record = self._rows.get(claim.seq)
         if (
             record is None
-            or record.owner != claim.owner
-            or record.attempt != claim.expected
-            or record.status >= st.RUNNING
+            or (record.owner, record.attempt) != (claim.owner, claim.expected)
+            or record.status > st.QUEUED
         ):
             answer.lost.add(claim.seq)
             return
@@ -255,9 +253,8 @@ class MemoryStorage:
         old = [record for record in ended if record.workflow_id not in kept]
         for record in old:
             self._forget(record)
-        return Sweep(
-            None, len(old), min(((r.finished or 0) for r in ended if (r.finished or 0) >= before), default=None)
-        )
+        oldest = min(((r.finished or 0) for r in ended if (r.finished or 0) >= before), default=None)
+        return Sweep(None, len(old), oldest)
 
     def _forget(self, record: Record) -> None:
         if self._rows.pop(record.seq, None) is not None:
@@ -269,8 +266,7 @@ class MemoryStorage:
 
     def adopt(self, types: Collection[str], now: int) -> Adoption:
         """Take over from earlier incarnations, which are all dead; see `Storage.adopt`."""
-        wanted = frozenset(types)
-        if wanted == self._settled:  # nobody dies while this incarnation lives
+        if (wanted := frozenset(types)) == self._settled:  # nobody dies while this incarnation lives
             return Adoption(waiting={}, interrupted=0, unhandled=dict(self._unhandled))
         plan = plan_adoption(
             self._unfinished(), me=self._incarnation, types=wanted, adopters=self._adopters, alive=self.alive
@@ -285,11 +281,8 @@ class MemoryStorage:
         return plan.adoption
 
     def _unfinished(self) -> list[Group]:
-        rows = Counter(
-            (record.owner, record.type, record.status == st.RUNNING)
-            for record in self._rows.values()
-            if record.status < FIRST_TERMINAL
-        )
+        unfinished = [record for record in self._rows.values() if record.status < FIRST_TERMINAL]
+        rows = Counter((record.owner, record.type, record.status == st.RUNNING) for record in unfinished)
         return [Group(*key, count) for key, count in rows.items()]
 
     def _recover(self, record: Record, now: int) -> None:
@@ -304,19 +297,11 @@ class MemoryStorage:
     def ready(self, types: Collection[str], now: int, skip: Collection[int], limit: int) -> list[Record]:
         """Read a page of rows that may start; see `Storage.ready`."""
         self._latest = max(self._latest, now, *(row.created for row in list(self._rows.values())))
-        waiting = (
-            row
-            for row in self._waiting(types, skip)
-            if row.due <= now or (row.status == st.QUEUED and row.due <= self._latest)
-        )
-        return [copy.copy(record) for record in heapq.nsmallest(limit, waiting, key=_order)]
+        return memory_backlog.ready(self._waiting(types, skip), now, self._latest, limit)
 
     def scheduled(self, types: Collection[str], after: int, skip: Collection[int], limit: int) -> list[Record]:
         """Read a page of rows that are due later; see `Storage.scheduled`."""
-        waiting = (
-            row for row in self._waiting(types, skip) if row.status == st.SCHEDULED and after < row.due < FOREVER
-        )
-        return [copy.copy(record) for record in heapq.nsmallest(limit, waiting, key=_time)]
+        return memory_backlog.scheduled(self._waiting(types, skip), after, limit)
 
     def retrying(self, types: Collection[str]) -> bool:
         """Tell whether a task waits for its next attempt; see `Storage.retrying`."""
@@ -325,10 +310,7 @@ class MemoryStorage:
     def _waiting(self, types: Collection[str], skip: Collection[int]) -> Iterator[Record]:
         mine = {pair for pair, adopter in self._adopters.items() if adopter == self._incarnation}
         mine |= {(self._incarnation, type_) for type_ in types}
-        for record in list(self._rows.values()):
-            waits = record.status < st.RUNNING and record.type in types and record.seq not in skip
-            if waits and (record.owner, record.type) in mine:
-                yield record
+        return memory_backlog.waiting(list(self._rows.values()), mine, types, skip)
 
     def alive(self, owner: int) -> bool:
         """Whether it is the one that has this storage open."""
@@ -338,8 +320,7 @@ class MemoryStorage:
 
     def get(self, id: bytes) -> Record | None:
         """Read one row."""
-        record = self._ids.get(id)
-        return None if record is None else copy.copy(record)
+        return copy.copy(self._ids.get(id))
 
     def select(self, selection: Selection) -> list[Record]:
         """List rows in order of `seq`; a workflow's root belongs to it."""
@@ -365,23 +346,15 @@ class MemoryStorage:
 
     def workflows(self, states: Collection[WorkflowState] | None, after: bytes, limit: int) -> list[WorkflowRow]:
         """List workflows; see `Storage.workflows`."""
-        rows = [row for row in list(self._workflows.rows.values()) if row.id > after]
-        fitting = [row for row in rows if states is None or row.state in states]
-        return [copy.copy(row) for row in heapq.nsmallest(limit, fitting, key=attrgetter("id"))]
+        return self._workflows.select(states, after, limit)
 
     def undo_log(self, workflow: bytes) -> list[Entry]:
         """Read undo entries; see `Storage.undo_log`."""
-        return sorted(
-            map(copy.copy, self._workflows.logs.get(workflow, ())), key=lambda e: (not e.position, e.position)
-        )
+        return self._workflows.log(workflow)
 
     def waiting(self, now: int, skip: Collection[int]) -> list[Waiting]:
         """Count what waits by type; see `Storage.waiting`."""
-        counted: dict[str, list[Record]] = {}
-        for record in list(self._rows.values()):
-            if record.status < st.RUNNING and record.seq not in skip:
-                counted.setdefault(record.type, []).append(record)
-        return [_waiting(name, now, records) for name, records in counted.items()]
+        return memory_backlog.counts(list(self._rows.values()), now, skip)
 
     def history(self, id: bytes) -> list[HistoryRow]:
         """Read what out of the ordinary happened to a task, oldest first."""
@@ -423,15 +396,5 @@ def _fits(record: Record, selection: Selection) -> bool:
     )
 
 
-def _order(record: Record) -> tuple[int, int, int]:
-    return -record.priority, record.due, record.seq
-
-
 _seq = attrgetter("seq")
-_time = attrgetter("due", "seq")
 _at = attrgetter("at")
-
-
-def _waiting(name: str, now: int, records: list[Record]) -> Waiting:
-    ready = [record.due for record in records if record.due <= now or record.status == st.QUEUED]
-    return Waiting(name, len(ready), len(records) - len(ready), min(ready, default=None))

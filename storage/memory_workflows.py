@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+import heapq
 from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import attrgetter
 
 from everact.storage.protocol import Committed
 from everact.tasks import status as st
 from everact.tasks.record import TASK, Record
 from everact.tasks.schedule import FOREVER
 from everact.tasks.unwinding import Entry, EntryState, WorkflowRow
+from everact.tasks.workflow import WorkflowState
 
 
 class MemoryWorkflows:
@@ -95,6 +98,18 @@ class MemoryWorkflows:
             if record.cancel_requested is None:
                 record.cancel_requested = reason
         return [record.id for record in open_steps]
+
+    def select(self, states: Collection[WorkflowState] | None, after: bytes, limit: int) -> list[WorkflowRow]:
+        """See `Storage.workflows`."""
+        fitting = [
+            row for row in list(self.rows.values()) if row.id > after and (states is None or row.state in states)
+        ]
+        return [copy.copy(row) for row in heapq.nsmallest(limit, fitting, key=attrgetter("id"))]
+
+    def log(self, workflow: bytes) -> list[Entry]:
+        """See `Storage.undo_log`."""
+        entries = map(copy.copy, self.logs.get(workflow, ()))
+        return sorted(entries, key=lambda entry: (not entry.position, entry.position, entry.number))
 
     def forget(self, record: Record) -> None:
         """Forget what belongs to a task that is deleted."""

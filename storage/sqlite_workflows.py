@@ -40,11 +40,11 @@ _STOP = """
 UPDATE task SET cancel_requested = coalesce(cancel_requested, ?)
 WHERE workflow = ? AND status < 3 AND kind = 'task'
 """
-_ASKED = """
-task INDEXED BY task_asked
-WHERE cancel_requested IS NOT NULL AND status < 3 AND owner = ? AND type = ?
+_ASKED = "task INDEXED BY task_asked WHERE cancel_requested IS NOT NULL AND status < 3"
+_ADOPTED = "adoption WHERE adopter = ?"
+_UNDER_WAY = """
+workflow INDEXED BY workflow_open WHERE finished IS NULL AND id > ? AND state IN (SELECT value FROM json_each(?))
 """
-_OWNERS = "(SELECT ? AS owner UNION SELECT incarnation FROM adoption WHERE adopter = ? AND type = ?)"
 
 _body = msgspec.json.Decoder(WorkflowRow).decode
 _record = msgspec.msgpack.Decoder(Record).decode
@@ -186,7 +186,9 @@ def workflows(
 ) -> list[WorkflowRow]:
     """List them; see `Storage.workflows`."""
     wanted = json.dumps([state.value for state in (WorkflowState if states is None else states)])
-    source = "workflow WHERE id > ? AND state IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?"
+    under_way = states is not None and not any(state.final for state in states)
+    source = _UNDER_WAY if under_way else "workflow WHERE id > ? AND state IN (SELECT value FROM json_each(?))"
+    source += " ORDER BY id LIMIT ?"
     return [as_workflow(row) for row in fetch(connection, "hex(id), body", source, (after, wanted, limit))]
 
 
@@ -197,6 +199,10 @@ def undo_log(connection: sqlite3.Connection, id: bytes) -> list[Entry]:
 
 
 def asked(connection: sqlite3.Connection, me: int, types: Collection[str]) -> list[Record]:
-    """Read what was asked to stop; see `Storage.asked`."""
-    owned = [(owner, type_) for type_ in types for (owner,) in fetch(connection, "owner", _OWNERS, (me, me, type_))]
-    return [as_record(row) for pair in owned for row in fetch(connection, RECORD, _ASKED, pair)]
+    """Read what was asked to stop, usually nothing; see `Storage.asked`."""
+    found = [as_record(row) for row in fetch(connection, RECORD, _ASKED)]
+    if not found:
+        return []
+    mine = {(number, type_) for number, type_ in fetch(connection, "incarnation, type", _ADOPTED, (me,))}
+    mine |= {(me, type_) for type_ in types}
+    return [record for record in found if record.type in types and (record.owner, record.type) in mine]

@@ -164,8 +164,7 @@ class MailboxFull(EverActError):
     """A bounded mailbox has no room. Raised to the sender, or told as the reason of a dead letter, by its rule."""
 
     def __init__(self, actor: str, bound: int, detail: str) -> None:
-        self.actor = actor
-        self.bound = bound
+        self.actor, self.bound = actor, bound
         super().__init__(
             f"the mailbox of {actor} holds {bound} messages and is full; {detail}; "
             "send less, raise its mailbox_bound, or choose another overflow rule"
@@ -200,36 +199,27 @@ class CompensationError(EverActError):
     """A compensation or cleanup wanted to be undone itself, or to abort the workflow that it belongs to."""
 
     def __init__(self, task_id: UUID, kind: str) -> None:
-        self.task_id = task_id
-        self.kind = kind
-        super().__init__(
-            f"task {task_id} is a {kind}, which nothing undoes and which cannot abort its workflow; call "
-            "compensate_with() and abort_workflow() in the steps themselves"
-        )
+        self.task_id, self.kind = task_id, kind
+        remedy = "call compensate_with() and abort_workflow() in the steps themselves"
+        super().__init__(f"task {task_id} is a {kind}, which nothing undoes and which aborts nothing; {remedy}")
 
 
 class StepFailed(EverActError):
     """A saga cannot go on, since a step that it needs has not completed; kept as the error of the saga's task."""
 
     def __init__(self, saga: str, step: str, cause: str | None) -> None:
-        self.saga = saga
-        self.step = step
-        super().__init__(
-            f"saga {saga!r} ends, since its step {step!r} did not complete ({cause or 'it was cancelled'}); "
-            "give the step critical=False if the saga is to go on without it"
-        )
+        self.saga, self.step = saga, step
+        remedy = "give the step critical=False if the saga is to go on without it"
+        super().__init__(f"saga {saga!r} ends, as step {step!r} did not complete ({cause or 'cancelled'}); {remedy}")
 
 
 class NotStuck(EverActError):
     """A workflow was to be resumed that is not stuck."""
 
     def __init__(self, workflow_id: UUID, state: str) -> None:
-        self.workflow_id = workflow_id
-        self.state = state
-        super().__init__(
-            f"workflow {workflow_id} is {state}, and "
-            "only a stuck one can be resumed; system.workflows(state=...) lists them"
-        )
+        self.workflow_id, self.state = workflow_id, state
+        remedy = "only a stuck one can be resumed, system.workflows(state=...) lists those"
+        super().__init__(f"workflow {workflow_id} is {state}; {remedy}")
 
 
 class IllegalMove(EverActError):

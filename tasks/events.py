@@ -67,7 +67,7 @@ class TaskQuarantined(TaskEvent):
 
 @dataclass(frozen=True, slots=True)
 class WorkflowMoved(Event):
-    """A workflow of several tasks began, or went into another state; `reason` is why it is undone or stuck."""
+    """A workflow of several tasks went into another state; `reason` is why it is undone or stuck."""
 
     workflow_id: UUID
     state: str

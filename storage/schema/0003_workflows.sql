@@ -34,7 +34,7 @@ CREATE TABLE undo (
 ) WITHOUT ROWID;
 
 -- Waiting and running tasks that were asked to stop, by another node or before a crash.
-CREATE INDEX task_asked ON task (owner, type) WHERE cancel_requested IS NOT NULL AND status < 3;
+CREATE INDEX task_asked ON task (owner) WHERE cancel_requested IS NOT NULL AND status < 3;
 
 -- From now on NULL says that a task is alone in its workflow. Those under way get their rows.
 UPDATE task SET workflow = id

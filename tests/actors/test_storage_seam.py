@@ -32,7 +32,7 @@ class Listening(ThreadRuntime):
 METHODS = {name for name, _ in inspect.getmembers(Storage, inspect.isfunction) if not name.startswith("_")}
 
 
-RARE = {"abandon", "alive", "release_reserve", "restore_reserve", "retrying", "sweep"}
+RARE = {"abandon", "alive", "crashed", "release_reserve", "restore_reserve", "retrying", "sweep"}
 """Called when a node has died, much is waiting or old, or the disk is full; there is no other way to storage either."""
 
 
@@ -51,6 +51,10 @@ def test_a_system_calls_its_storage_through_the_runtime() -> None:
         system.cancel(system.dispatch(work.task(2), delay=3600))
         system.history(done.id)
         system.tasks()
+        stopped = system.dispatch(work.task(4), delay=3600)
+        system.cancel_workflow(stopped.id)
+        system.workflow(stopped.id)
+        system.workflows()
         system.counts()
         system._engine.meter.snapshot()
         system._engine.node.journal.router.look_in_storage(runtime.now(), [__name__ + ".work"])

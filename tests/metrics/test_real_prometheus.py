@@ -14,10 +14,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
-from everact import Actor, ActorSystem, Backoff, ChildSpec, Retry, TaskContext, TaskStatus, task
+from everact import Actor, ActorSystem, Backoff, ChildSpec, Retry, TaskContext, TaskStatus, WorkflowState, task
 from everact.metrics import CATALOGUE, Server, serve
 
 pytestmark = [
@@ -25,6 +26,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed"),
 ]
 WAIT = 60.0
+ONCE = Retry(attempts=1)
 AT_ONCE = Backoff(0, most=0, jitter=0)
 
 
@@ -43,6 +45,36 @@ def parent(ctx: TaskContext, n: int) -> None:
     ctx.dispatch(good.task(n))
 
 
+@task(name="Book", retry=ONCE)
+def book(ctx: TaskContext, outcome: str) -> None:
+    ctx.compensate_with(unbook.task(outcome))
+    ctx.dispatch(pay.task(outcome))
+
+
+@task(name="Unbook", retry=ONCE)
+def unbook(outcome: str) -> None:
+    if outcome != "undone":
+        raise ValueError(outcome)
+
+
+@task(name="Pay", retry=ONCE)
+def pay(outcome: str) -> None:
+    raise ValueError(outcome)
+
+
+def raise_workflows(system: ActorSystem) -> None:
+    for outcome, count in (("undone", 5), ("stuck", 2), ("skipped", 1)):
+        booked = system.dispatch_many([book.task(outcome)] * count)
+        until(lambda booked=booked: all(over(system, handle.id) for handle in booked))
+        if outcome == "skipped":
+            system.resume(booked[0].id, skip=True, note="by hand")
+            system.wait_workflow(booked[0].id, WAIT)
+
+
+def over(system: ActorSystem, workflow_id: UUID) -> bool:
+    return system.workflow(workflow_id).state in (WorkflowState.COMPENSATED, WorkflowState.STUCK)
+
+
 @task(name="Broken")
 def broken_before(n: int) -> int:
     return n
@@ -51,6 +83,9 @@ def broken_before(n: int) -> int:
 @task(name="Broken")
 def broken(text: str) -> str:
     return text
+
+
+LABELS = ("task", "directive", "state", "outcome")
 
 
 class Fragile(Actor):
@@ -113,6 +148,7 @@ def raise_every_counter(system: ActorSystem) -> None:
         system.dispatch_many([bad.task(number)] * 5)
     cancelled = system.dispatch_many([good.task(0)] * 7, delay=3600)
     system.cancel_many(handle.id for handle in cancelled)
+    raise_workflows(system)
     fragile = system.spawn(Fragile, spec=ChildSpec(backoff=AT_ONCE))
     for _ in range(3):
         fragile.tell("fail")
@@ -146,6 +182,15 @@ def own_counts(system: ActorSystem) -> dict[tuple[str, str], float]:
         if record.status in (TaskStatus.COMPLETED, TaskStatus.FAILED):
             counted["retried", kind] += record.attempt - 1
     counted["dispatched", "Broken"] = 0  # by the system before
+    for workflow in system.workflows(limit=1_000_000):
+        undone = any(entry.state in ("played", "stuck", "skipped") for entry in workflow.undo_log)
+        stuck = any(entry.state in ("stuck", "skipped") for entry in workflow.undo_log)
+        counted["workflows", "compensating"] += undone
+        counted["workflows", "stuck"] += stuck
+        counted["workflows", str(workflow.state.value)] += workflow.state.final
+        for entry in workflow.undo_log:
+            counted["compensations", entry.state] += 1
+            counted["compensations", "stuck"] += entry.state == "skipped"
     counted["restarts", "restart"] = restarts_of(system)
     counted["dead_letters", ""] = len(system.dead_letters())
     counted["events_dropped", ""] = system.health().dropped_events
@@ -160,7 +205,7 @@ def scraped_counts(prometheus: Prometheus) -> dict[tuple[str, str], float]:
             short = metric.name.removeprefix("everact_").removeprefix("tasks_").removesuffix("_total")
             for labels, value in prometheus.query(f'{metric.name}{{system="shop"}}').items():
                 by = dict(labels)
-                counted[short, by.get("task", by.get("directive", ""))] = value
+                counted[short, next((by[label] for label in LABELS if label in by), "")] = value
     return {key: value for key, value in counted.items() if value}
 
 
@@ -170,7 +215,7 @@ def test_the_counters_in_prometheus_are_the_counts_of_the_system(tmp_path: Path)
         before.dispatch(broken_before.task(1), delay=0.01)
         before._engine.node.pools[0].suspended = True  # type: ignore[union-attr]
     with (
-        ActorSystem("shop", handlers=[good, bad, parent, broken], storage=url) as system,
+        ActorSystem("shop", handlers=[good, bad, parent, book, unbook, pay, broken], storage=url) as system,
         scraped(tmp_path) as (prometheus, _),
     ):
         until(lambda: prometheus.query('up{job="everact"} == 1'))

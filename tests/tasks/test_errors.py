@@ -18,6 +18,7 @@ from everact.tasks.errors import (
     AttemptOver,
     BlockingCallError,
     CancelRequested,
+    CompensationError,
     ConfigurationError,
     EverActError,
     ForkedSystem,
@@ -27,11 +28,13 @@ from everact.tasks.errors import (
     MailboxFull,
     MigrationError,
     NotOwner,
+    NotStuck,
     PayloadError,
     PoisonTask,
     RestartsExhausted,
     ResultError,
     SagaError,
+    StepFailed,
     StorageBusy,
     StorageError,
     StorageFull,
@@ -212,6 +215,27 @@ CASES: list[tuple[Callable[[], BaseException], str, dict[str, object]]] = [
             "it again as a new task"
         ),
         {"task_id": ID, "error_type": "PayloadError", "error_text": "bad signature", "attempts": 0},
+    ),
+    (
+        lambda: CompensationError(ID, "cleanup"),
+        (
+            f"task {ID} is a cleanup, which nothing undoes and which aborts nothing; "
+            "call compensate_with() and abort_workflow() in the steps themselves"
+        ),
+        {"task_id": ID, "kind": "cleanup"},
+    ),
+    (
+        lambda: StepFailed("order", "charge", "ValueError: no funds"),
+        (
+            "saga 'order' ends, as step 'charge' did not complete (ValueError: no funds); "
+            "give the step critical=False if the saga is to go on without it"
+        ),
+        {"saga": "order", "step": "charge"},
+    ),
+    (
+        lambda: NotStuck(ID, "running"),
+        f"workflow {ID} is running; only a stuck one can be resumed, system.workflows(state=...) lists those",
+        {"workflow_id": ID, "state": "running"},
     ),
     (lambda: TaskCancelled(ID), f"task {ID} was cancelled", {"task_id": ID, "reason": ""}),
     (lambda: TaskCancelled(ID, "typo"), f"task {ID} was cancelled: typo", {"task_id": ID, "reason": "typo"}),
