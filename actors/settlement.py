@@ -137,7 +137,7 @@ class Settlement:
         heir = settle_finish(finish, self._tickets)
         if heir is not None:
             self.ready.append(heir)
-        elif self.watchers.waiting:
+        elif self.watchers.waiting and outcome.status >= st.COMPLETED:  # not a saga that waits for its stage
             self.woken += self.watchers.tell(outcome)
         if follow_ups:
             follow_ups = [ticket for ticket in follow_ups if is_stored(ticket, committed)]

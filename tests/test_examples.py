@@ -41,6 +41,36 @@ def chapters(lines: list[str]) -> dict[str, list[str]]:
     return {title: sorted(chapter) for title, chapter in told.items()}
 
 
+@pytest.mark.parametrize("arguments", [[], ["--memory"]])
+def test_the_saga_example_undoes_what_it_must_and_nothing_else(tmp_path: Path, arguments: list[str]) -> None:
+    lines = [line.strip() for line in run("order_saga.py", *arguments, cwd=tmp_path)]
+    titles = ["All goes well", "The card is declined", "Cancelled half-way", "The refund fails too"]
+    starts = [lines.index(title) for title in titles]
+    story = {lines[a]: lines[a + 1 : b] for a, b in zip(starts, [*starts[1:], len(lines)], strict=True)}
+    well = ["reserved", "charged 80", "picked", "shipped from shelf-1"]
+    assert story["All goes well"][:-1] == [f"order 1: {step}" for step in well]
+    assert story["The card is declined"] == [
+        "order 2: reserved",
+        "order 2: released (completed)",
+        "compensated: ValueError: card declined",
+    ]
+    cancelled = story["Cancelled half-way"]
+    assert cancelled[-1] == "compensated"
+    assert [line for line in cancelled if line.startswith("order 3")] == [
+        "order 3: reserved",
+        "order 3: charged 30",
+        "order 3: refunded payment-3",
+        "order 3: released (completed)",
+    ]
+    assert story["The refund fails too"][3:] == [
+        "undo pending",
+        "undo stuck",
+        "order 4: refunded payment-4",
+        "order 4: released (completed)",
+        "compensated",
+    ]
+
+
 def test_the_quickstart_prints_its_result_and_keeps_its_task_on_disk(tmp_path: Path) -> None:
     assert run("quickstart.py", cwd=tmp_path) == ["3"]
     assert (tmp_path / "demo.db").exists()
@@ -124,7 +154,7 @@ def test_a_pykka_program_prints_the_same_with_either_base_class(tmp_path: Path, 
 
 
 def test_every_example_is_tested() -> None:
-    tested = {"quickstart.py", "orders.py", "async_handlers.py", "pykka_program.py", "fastapi_app.py"}
+    tested = {"quickstart.py", "orders.py", "order_saga.py", "async_handlers.py", "pykka_program.py", "fastapi_app.py"}
     assert {file.name for file in EXAMPLES.glob("*.py")} == tested
 
 
