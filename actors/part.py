@@ -40,7 +40,6 @@ def part_of(
     """
     flow = record.flow or _NO_FLOW
     critical = flow.critical if flow.critical is not None else spec is None or spec.critical
-    failed = outcome.status in (st.FAILED, st.QUARANTINED)
     return Part(
         workflow=record.workflow_id,
         kind=record.kind,
@@ -52,13 +51,14 @@ def part_of(
         entries=_entries(record, spec, outcome, now, promised, uncertain=uncertain),
         abort=abort,
         undoes=flow.number,
-        cause=_name(record, flow) + (f", failed: {outcome.error}" if failed else ""),
+        cause=_cause(record, flow, outcome) if outcome.status > st.COMPLETED or flow.pivot else "",
     )
 
 
-def _name(record: Record, flow: Flow) -> str:
+def _cause(record: Record, flow: Flow, outcome: Outcome) -> str:
     step = f"step {flow.step!r} ({record.type})" if flow.step else record.type
-    return f"{step}, task {UUID(bytes=record.id)}"
+    failed = f", failed: {outcome.error}" if outcome.status in (st.FAILED, st.QUARANTINED) else ""
+    return f"{step}, task {UUID(bytes=record.id)}{failed}"
 
 
 def _entries(
@@ -69,9 +69,10 @@ def _entries(
     promised: Sequence[FollowUp],
     *,
     uncertain: bool,
-) -> list[Entry]:
+) -> Sequence[Entry]:
+    """Make the entries of a step; most steps have none, which is asked first."""
     completed = outcome.status == st.COMPLETED
-    if record.kind != TASK:
+    if record.kind != TASK or not (promised or completed or uncertain):
         return []
     known = "completed" if completed else "unknown"
 

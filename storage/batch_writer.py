@@ -115,7 +115,7 @@ class BatchWriter:
             ledger.obey(order)
         ledger.conclude()
         self._history += ledger.history
-        self._committed.changes = ledger.changes
+        self._committed.changes = ledger.told
 
     def _end(self, outcomes: Sequence[Outcome], inserts: Sequence[Record]) -> None:
         """Write outcomes, then what follows from those that took effect, then the other inserts."""

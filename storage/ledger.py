@@ -95,6 +95,14 @@ class Ledger:
         self._workflow_of: dict[bytes, bytes] = {}
         self._arrivals: list[tuple[WorkflowRow, Record]] = []
 
+    @property
+    def told(self) -> Changes | None:
+        """What there is to tell; None for nothing."""
+        c = self.changes
+        if c.moves or c.made or c.woken or c.stops or c.barred or c.rooted or c.answers or c.entries:
+            return c
+        return None
+
     # -- what the batch asks for ---------------------------------------------------------------------------
 
     def end(self, outcomes: Sequence[Outcome]) -> list[Record]:
@@ -145,22 +153,25 @@ class Ledger:
 
     def conclude(self) -> None:
         """After all of that: let sagas go on, play the next entries, end what is over, and write it all down."""
-        self._wake(self._table.wait(self._joins) if self._joins else ())
+        if self._joins:
+            self._wake(self._table.wait(self._joins))
         for row in self._rows.values():
             if unwinding.wants_play(row):
                 self._play(row)
             unwinding.conclude(row, self._now)
-            self._tell(row)
+            if row.state is not self._before[row.id]:
+                self._tell(row)
         self._table.save(list(self._rows.values()))
 
     # -- rows ----------------------------------------------------------------------------------------------
 
     def _load(self, ids: Iterable[bytes]) -> None:
-        wanted = set(ids).difference(self._rows)
+        wanted = [id for id in dict.fromkeys(ids) if id not in self._rows]  # noqa: A001 - the workflow's own word
         if wanted:
             found = self._table.load(wanted)
             self._rows |= found
-            self._before |= {id: row.state for id, row in found.items()}  # noqa: A001 - the workflow's own word
+            for row in found.values():
+                self._before[row.id] = row.state
 
     def _row(self, id: bytes, ending: bytes | None) -> WorkflowRow:
         """A loaded row, or the first row of a workflow that was one task until now: that, or it, is ending."""
@@ -178,8 +189,7 @@ class Ledger:
         return row
 
     def _tell(self, row: WorkflowRow) -> None:
-        before = self._before[row.id]
-        if row.state is before or (before is None and row.state is WorkflowState.RUNNING):
+        if self._before[row.id] is None and row.state is WorkflowState.RUNNING:
             return
         self.changes.moves.append(Move(row.id, row.state, row.reason))
         if row.state in (WorkflowState.STUCK, WorkflowState.COMPENSATED):

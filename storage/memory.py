@@ -118,7 +118,7 @@ class MemoryStorage:
         ledger.conclude()
         for row in ledger.history:
             self._note(row)
-        answer.changes, self._ledger = ledger.changes, None
+        answer.changes, self._ledger = ledger.told, None
 
     def _end(self, outcomes: Sequence[Outcome], inserts: Sequence[Record], now: int, answer: Committed) -> None:
         """Apply outcomes, then what follows from those that took effect, then the other inserts.

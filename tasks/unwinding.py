@@ -74,7 +74,7 @@ class Entry(msgspec.Struct, kw_only=True):
     note: str = ""
 
 
-class Part(msgspec.Struct, kw_only=True):
+class Part(msgspec.Struct, gc=False, kw_only=True):
     """The part that the end of a delivery plays in its workflow.
 
     Attributes:
