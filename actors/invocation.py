@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,10 @@ async def call_handle(cell: HandlerActor, delivery: Delivery) -> Any:
     """
     ctx, is_async = delivery.ctx, cell.spec.is_async
     instance = cell.instance
-    handle = instance.compensate if delivery.undoing else instance.handle  # type: ignore[union-attr]
+    handle = instance.handle  # type: ignore[union-attr]
+    if delivery.undoing:
+        handle = instance.compensate  # type: ignore[union-attr]
+        is_async = inspect.iscoroutinefunction(handle)
     if not cell.node.middleware:
         return await handle(ctx.task, ctx) if is_async else _sync(handle, ctx)
     raised: BaseException | None = None
@@ -40,7 +44,7 @@ async def call_handle(cell: HandlerActor, delivery: Delivery) -> Any:
             around = layer.around_attempt(ctx)
             if hasattr(around, "__enter__"):
                 stack.enter_context(around)
-            elif is_async:
+            elif cell.spec.is_async:
                 await stack.enter_async_context(around)
             else:
                 msg = (
