@@ -17,6 +17,7 @@ from uuid import UUID
 import click
 
 from everact import cli_database as database
+from everact import cli_workflows
 from everact.cli_database import Answer
 from everact.cli_metrics import assets
 from everact.cli_text import history_data, printable, task_data, task_page, task_table
@@ -25,6 +26,7 @@ from everact.storage.sqlite import SqliteStorage
 from everact.tasks.errors import ConfigurationError, EverActError, TaskNotFound
 from everact.tasks.record import merge_history
 from everact.tasks.status import TaskStatus
+from everact.tasks.workflow import WorkflowState
 
 FAILED, NOT_FOUND = 1, 3
 
@@ -209,6 +211,43 @@ def migration_line(path: str, before: int, after: int) -> str:
     if before == after:
         return f"{path} is up to date: schema {after}"
     return f"{path} was brought from schema {before} to schema {after}"
+
+
+@main.command()
+@with_storage
+@click.option("--state", type=click.Choice([state.value for state in WorkflowState]), help="Only these.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, metavar="N")
+@with_json
+def workflows(storage: SqliteStorage, state: str | None, limit: int, as_json: bool) -> None:
+    """List workflows of several tasks, or with something to undo."""
+    rows = cli_workflows.listed(storage, state, limit)
+    if as_json:
+        echo_json({"workflows": [cli_workflows.row_data(row) for row in rows]})
+    else:
+        click.echo("\n".join(cli_workflows.workflow_table(rows)))
+
+
+@main.command()
+@with_storage
+@click.argument("id", type=click.UUID)
+@with_json
+def workflow(storage: SqliteStorage, id: UUID, as_json: bool) -> None:
+    """Show one workflow: its tasks as a tree, and its undo log."""
+    found = cli_workflows.found(storage, id)
+    if as_json:
+        echo_json(cli_workflows.workflow_data(found))
+    else:
+        click.echo("\n".join(cli_workflows.workflow_page(found)))
+
+
+@main.command()
+@with_storage
+@click.argument("id", type=click.UUID)
+@click.option("--skip", is_flag=True, help="Pass over what is stuck.")
+@click.option("--note", default="", help="Why; kept in the workflow's history.")
+def resume(storage: SqliteStorage, id: UUID, skip: bool, note: str) -> None:
+    """Let a stuck workflow go on."""
+    click.echo(cli_workflows.resume(storage, id, skip=skip, note=note))
 
 
 @main.group()

@@ -14,6 +14,7 @@ import msgspec
 from everact.tasks.record import HistoryEntry, TaskError, TaskRecord
 
 COLOURS = {"completed": "green", "failed": "red", "quarantined": "red", "cancelled": "yellow", "running": "cyan"}
+COLOURS |= {"stuck": "red", "compensating": "yellow", "compensated": "yellow"}
 LONGEST_CELL = 80
 LIST_COLUMNS = ("ID", "STATUS", "ATTEMPT", "CREATED", "TYPE", "ERROR")
 

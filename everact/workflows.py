@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any
 from uuid import UUID
 
 from everact import access
@@ -17,7 +16,7 @@ from everact.storage.protocol import Selection
 from everact.tasks.cancellation import WorkflowCancelOutcome
 from everact.tasks.errors import NotStuck, TaskNotFound, WaitTimeout
 from everact.tasks.ids import TaskId, id_bytes
-from everact.tasks.record import Record, instant
+from everact.tasks.record import Record, TaskRecord, instant
 from everact.tasks.status import TaskStatus
 from everact.tasks.unwinding import Entry, EntryState, WorkflowRow
 from everact.tasks.workflow import UndoEntry, Workflow, WorkflowState, workflow_state
@@ -200,12 +199,29 @@ def _cancelled(engine: Engine, workflow_id: bytes) -> WorkflowCancelOutcome:
 
 def _workflow(engine: Engine, id: bytes, row: WorkflowRow | None, records: Iterable[Record]) -> Workflow:
     tasks = tuple(access.public(engine, access.overlay(engine, record)) for record in records)
-    if row is not None:
-        log = tuple(_entry(entry) for entry in engine.storage.undo_log(id) if _counts(entry, tasks))
-        return Workflow(UUID(bytes=id), row.state, tasks, log, row.reason)
     pool = engine.node.dispatcher.named.get(tasks[0].type)
-    states = [workflow_state(task.status, critical=pool is None or pool.spec.critical) for task in tasks]
-    return Workflow(UUID(bytes=id), _worst(states), tasks)
+    log = () if row is None else engine.storage.undo_log(id)
+    return picture(id, row, tasks, log, critical=pool is None or pool.spec.critical)
+
+
+def picture(
+    id: bytes, row: WorkflowRow | None, tasks: tuple[TaskRecord, ...], log: Iterable[Entry], *, critical: bool = True
+) -> Workflow:
+    """Make the user's picture of a workflow.
+
+    Args:
+        id: Its id.
+        row: Its row; None if it has only ever been one task, or had ended before rows were kept.
+        tasks: Its tasks, the root first.
+        log: Its undo entries.
+        critical: Whether the root's failure is the workflow's, where there is no row to say.
+    """
+    if row is None:
+        return Workflow(
+            UUID(bytes=id), _worst([workflow_state(task.status, critical=critical) for task in tasks]), tasks
+        )
+    entries = tuple(_entry(entry) for entry in log if _counts(entry, tasks))
+    return Workflow(UUID(bytes=id), row.state, tasks, entries, row.reason)
 
 
 def _worst(states: list[WorkflowState]) -> WorkflowState:
@@ -216,7 +232,7 @@ def _worst(states: list[WorkflowState]) -> WorkflowState:
     return states[0]
 
 
-def _counts(entry: Entry, tasks: Iterable[Any]) -> bool:
+def _counts(entry: Entry, tasks: Iterable[TaskRecord]) -> bool:
     """Whether an entry is still worth showing: one that was held for a step which then completed is not."""
     if entry.state != EntryState.HELD:
         return True

@@ -463,9 +463,9 @@ def test_requeue_what_is_not_there_is_not_found(shop: Shop) -> None:
 def test_migrate_makes_a_database_and_says_from_which_schema_to_which(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'new.db'}"
     made = everact("migrate", "--storage", url)
-    assert (made.exit_code, made.stdout) == (0, f"{tmp_path / 'new.db'} was brought from schema 0 to schema 2\n")
+    assert (made.exit_code, made.stdout) == (0, f"{tmp_path / 'new.db'} was brought from schema 0 to schema 3\n")
     assert (tmp_path / "new.db").stat().st_mode & 0o777 == 0o600
-    assert "up to date: schema 2" in everact("migrate", "--storage", url).stdout
+    assert "up to date: schema 3" in everact("migrate", "--storage", url).stdout
     assert everact("list", "--storage", url).exit_code == 0
 
 
