@@ -220,12 +220,14 @@ class Ledger:
         if row.pivoted:
             return
         is_over = outcome.status >= st.COMPLETED
-        if is_over and outcome.status != st.COMPLETED and row.held:
-            for entry in self._table.entries(row.id, EntryState.HELD):
-                if entry.step == outcome.id:
-                    unwinding.place(row, entry)
-                    self._table.update(entry)
         entries = [copy.copy(entry) for entry in part.entries]  # a commit that fails is tried again
+        if row.held and outcome.status != st.COMPLETED:
+            held = [entry for entry in self._table.entries(row.id, EntryState.HELD) if entry.step == outcome.id]
+            known = {entry.source for entry in held if entry.source is not None}
+            entries = [entry for entry in entries if entry.source not in known]
+            for entry in held if is_over else ():
+                unwinding.place(row, entry)
+                self._table.update(entry)
         for entry in entries:
             (unwinding.place if is_over else unwinding.hold)(row, entry)
         if entries:

@@ -41,6 +41,9 @@ class SagaHandler(TaskHandler[Any]):
         elif isinstance(decision, Broken):
             failed = run.task_of(decision.step_name)
             raise StepFailed(self.saga.name, decision.step_name, None if failed is None else str(failed.error))
+        else:
+            msg = f"saga {self.saga.name!r} was woken though its stage is not over; please report this"
+            raise RuntimeError(msg)  # noqa: TRY004 - no type is at fault; it is tried again after a while
         ctx._wishes().parked = True
         return None
 

@@ -480,3 +480,36 @@ def test_the_saga_goes_on_in_another_process_after_a_crash(lab: Lab, diary: Diar
     second = lab.system(bind(Pay, lambda: Pay(wait=False)), ship, saga)
     assert second.task(order.id).result(WAIT) == {"pay": 5, "ship": 5}
     gate.set()
+
+
+def test_a_step_that_a_deploy_interrupted_is_undone_once_if_it_then_fails(lab: Lab, diary: Diary) -> None:
+    """Each interruption leaves its outcome unknown; the promise of its handler's `compensate` is one all the same."""
+    running = threading.Event()
+    interruptions = 2
+
+    class Interrupted(TaskHandler[Reserve]):
+        retry = ONCE
+
+        def handle(self, task: Reserve, ctx: TaskContext) -> None:
+            diary.note("handle")
+            running.set()
+            if diary.count("handle") > interruptions:
+                ctx.dispatch(Charge())
+                raise ValueError
+            ctx.cancellation.wait(WAIT)
+            ctx.cancellation.raise_if_cancelled()
+
+        def compensate(self, task: Reserve, ctx: TaskContext) -> None:
+            diary.note(ctx.outcome)
+
+    handlers = [Interrupted, Steps(diary).handlers[1]]
+    system = lab.system(*handlers)
+    order = system.dispatch(Reserve())
+    for _ in range(interruptions):
+        assert running.wait(WAIT)
+        running.clear()
+        system.stop(timeout=0)
+        system = lab.system(*handlers)
+    workflow = system.wait_workflow(order.id, WAIT)
+    assert (workflow.state, len(workflow.undo_log)) == (WorkflowState.COMPENSATED, 1)
+    assert diary == ["handle"] * 3 + ["unknown"]

@@ -473,7 +473,7 @@ def test_migrate_check_fails_if_the_schema_is_behind_and_changes_nothing(tmp_pat
     path = tmp_path / "empty.db"
     path.touch()
     result = everact("migrate", "--check", "--json", "--storage", path)
-    assert (result.exit_code, json.loads(result.stdout)) == (1, {"from": 0, "to": 0, "newest": 2})
+    assert (result.exit_code, json.loads(result.stdout)) == (1, {"from": 0, "to": 0, "newest": 3})
     assert path.read_bytes() == b""
     assert everact("migrate", "--json", "--storage", path).exit_code == 0
     assert everact("migrate", "--check", "--storage", path).exit_code == 0
