@@ -15,7 +15,7 @@ from uuid import UUID
 
 from everact import access
 from everact.actors.runtime import Runtime, ThreadRuntime
-from everact.config import Settings
+from everact.config import Settings, checked_middleware
 from everact.engine import Engine
 from everact.inspection import Inspection
 from everact.spawning import Spawning
@@ -88,7 +88,7 @@ class ActorSystem(Inspection, Spawning):
             (spec, codec_for(spec, self.settings.secret_keys, self.settings.payload_limit))
             for spec in specify(handlers)
         ]
-        self._middleware = _checked_middleware(middleware)
+        self._middleware = checked_middleware(middleware)
         self._engine: Engine | None = None
         self.stop_cause: BaseException | None = None
         self._dead_letters: DeadLetters | None = None
@@ -177,7 +177,11 @@ class ActorSystem(Inspection, Spawning):
         engine.node.runtime.spawn(self.stop, f"{self.name}/stop")
 
     def dead_letters(self) -> list[DeadLetter]:
-        """See `Spawning.dead_letters`."""
+        """The last 1,000 messages that no actor has handled to its end, oldest first.
+
+        Each is told to subscribers as well: `system.events.subscribe(fn)`. They can be read after the system has
+        stopped, which makes dead letters of what is still in the mailboxes.
+        """
         return [] if self._dead_letters is None else self._dead_letters.last()
 
     def __enter__(self) -> Self:
@@ -381,14 +385,6 @@ def _outcomes(answers: dict[bytes, Any]) -> dict[UUID, CancelOutcome]:
         if isinstance(answer, BaseException):
             raise answer
     return {UUID(bytes=task_id): answer for task_id, answer in answers.items()}
-
-
-def _checked_middleware(middleware: Sequence[Any]) -> tuple[Any, ...]:
-    for layer in middleware:
-        if not callable(getattr(layer, "around_attempt", None)):
-            msg = f"middleware {layer!r} has no around_attempt(ctx) method that returns a context manager"
-            raise ConfigurationError(msg)
-    return tuple(middleware)
 
 
 @atexit.register
