@@ -119,7 +119,7 @@ def _same_work(ticket: Ticket, holder: Record) -> bool:
 def cancel(engine: Engine, ids: Sequence[bytes], reason: str) -> dict[bytes, Any]:
     """Cancel and wait for the commit; errors that stand in the way come as values."""
     waiter = Waiter(engine.node.runtime.gate)
-    engine.node.journal.submit(CancelTasks(ids, reason, waiter))
+    engine.node.journal.submit(CancelTasks(ids, _text(reason), waiter))
     waiter.wait(engine.settings.commit_timeout)
     answered: dict[bytes, Any] = _answer(waiter, ids[0])
     return answered
@@ -128,10 +128,17 @@ def cancel(engine: Engine, ids: Sequence[bytes], reason: str) -> dict[bytes, Any
 async def cancel_async(engine: Engine, ids: Sequence[bytes], reason: str) -> dict[bytes, Any]:
     """As `cancel`, awaited."""
     waiter = LoopWaiter()
-    engine.node.journal.submit(CancelTasks(ids, reason, waiter))
+    engine.node.journal.submit(CancelTasks(ids, _text(reason), waiter))
     await waiter.wait(engine.settings.commit_timeout)
     answered: dict[bytes, Any] = _answer(waiter, ids[0])
     return answered
+
+
+def _text(reason: str) -> str:
+    if not isinstance(reason, str):
+        msg = f"reason must be a string, not {reason!r}"
+        raise TypeError(msg)
+    return reason.encode("utf-8", "backslashreplace").decode()
 
 
 def _answer(waiter: AnyWaiter, task_id: bytes) -> Any:

@@ -90,6 +90,8 @@ class ActorSystem(Inspection, Spawning):
         ]
         self._middleware = checked_middleware(middleware)
         self._engine: Engine | None = None
+        self._unstopped: list[None] = []
+        self._stop_asked: float | None = None
         self.stop_cause: BaseException | None = None
         self._dead_letters: DeadLetters | None = None
         self._pid = os.getpid()
@@ -107,6 +109,7 @@ class ActorSystem(Inspection, Spawning):
         Raises:
             ConfigurationError: It runs already.
             StorageUnavailable, MigrationError: The storage cannot be opened.
+            SystemNotRunning: A failure was escalated to the system while it started; it has stopped again.
         """
         if self._engine is not None and self._forked:
             raise ForkedSystem(self.name)
@@ -115,8 +118,8 @@ class ActorSystem(Inspection, Spawning):
             raise ConfigurationError(msg)
         self._pid = os.getpid()
         runtime = type(self)._make_runtime()
-        # One token; taking it is the right to stop what starts here.
-        self._unstopped = [None]
+        # One token; taking it is the right to stop what starts here. It is there when that has started.
+        self._unstopped, self._stop_asked = [], None
         self._ended = runtime.gate()
         engine = Engine(self.name, runtime, self._storage, self.settings, self._handlers, self._middleware)
         engine.node.dispatcher.system = self
@@ -128,9 +131,16 @@ class ActorSystem(Inspection, Spawning):
         except BaseException:
             self._engine = None
             engine.stop(0.0)
+            self._ended.open()
             raise
         self.state = "running"
         _systems.add(self)
+        self._unstopped.append(None)
+        if (cause := self.stop_cause) is not None:
+            self.stop(0.0)
+            raise SystemNotRunning(self.name, "stopped", cause) from cause
+        if self._stop_asked is not None:
+            self.stop(self._stop_asked)
 
     def stop(self, timeout: float = 30.0) -> None:
         """Stop: nothing new starts, running handlers may finish for `timeout` seconds, then they are told to stop.
@@ -144,6 +154,7 @@ class ActorSystem(Inspection, Spawning):
             return
         runtime = engine.node.runtime
         inside = runtime.role() is not None or access.here(engine) is not None or access.is_actor_here(engine)
+        self._stop_asked = timeout  # before the look at the token: while it starts, start() looks at this in the end
         try:
             self._unstopped.pop()
         except IndexError:
@@ -168,7 +179,7 @@ class ActorSystem(Inspection, Spawning):
     def _escalated(self, cause: BaseException) -> None:
         """A failure has come up to the top: stop, and say why. Called in a thread of the actors."""
         engine = self._engine
-        if engine is None or self.state != "running":
+        if engine is None or self.state == "stopping":
             return
         self.stop_cause = cause
         told = f"{error_name(cause)}: {error_text(cause)}"
@@ -334,7 +345,7 @@ class ActorSystem(Inspection, Spawning):
         engine = self._running()
         access.refuse_on_own_threads(engine, "cancel")
         wanted = [_id_of(each) for each in ids]
-        return _outcomes(access.cancel(engine, wanted, _reason(reason))) if wanted else {}
+        return _outcomes(access.cancel(engine, wanted, reason)) if wanted else {}
 
     async def cancel_many_async(
         self, ids: Iterable[TaskId | TaskHandle[Any]], reason: str = ""
@@ -342,7 +353,7 @@ class ActorSystem(Inspection, Spawning):
         """As `cancel_many`, awaited."""
         engine = self._running()
         wanted = [_id_of(each) for each in ids]
-        return _outcomes(await access.cancel_async(engine, wanted, _reason(reason))) if wanted else {}
+        return _outcomes(await access.cancel_async(engine, wanted, reason)) if wanted else {}
 
     # -- inside --------------------------------------------------------------------------------------------
 
@@ -367,13 +378,6 @@ class ActorSystem(Inspection, Spawning):
 
 def _id_of(target: TaskId | TaskHandle[Any]) -> bytes:
     return target._id if isinstance(target, TaskHandle) else id_bytes(target)
-
-
-def _reason(reason: str) -> str:
-    if not isinstance(reason, str):
-        msg = f"reason must be a string, not {reason!r}"
-        raise TypeError(msg)
-    return reason.encode("utf-8", "backslashreplace").decode()
 
 
 def _outcome(answers: dict[UUID, CancelOutcome]) -> CancelOutcome:
