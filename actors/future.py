@@ -132,10 +132,16 @@ class Future(Latch, pykka.Future[T]):
         return self.settle(exc_info=(type(error), error, error.__traceback__))
 
     def get_after(self, send: Callable[[], object], timeout: float | None) -> Any:
-        """Send the message that this is the reply to, and wait for it; if that could never end, nothing is sent."""
+        """Send the message that this is the reply to, and wait for it.
+
+        If that could never end, nothing is sent; or it is withdrawn, if only a router knows who has to answer.
+        """
         self._refuse_to_block()
-        with waiting_for(self):
+        with waiting_for(self) as edge:
+            asked = self.target
             send()
+            if self.target is not asked:  # a router has passed it on
+                edge.follow()
             self._block(timeout)
         return self.get()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 from everact.tasks.errors import AskCycle
 
@@ -95,16 +95,25 @@ class waiting_for:  # noqa: N801 - used as a statement
         self._reply = reply
         self._asker: Asker | None = None if reply.target is None else current_actor.get()
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         asker = self._asker
         if asker is None:
-            return
+            return self
         self._wait = Wait(current_message.get() or asker.current, self._reply)
         # Entered before it is followed: of two actors that ask each other at once, at least one sees the other's edge.
         asker.waits_for.append(self._wait)
-        path = cycle(asker, self._reply)
-        if path is not None:
+        try:
+            self.follow()
+        except AskCycle:
             asker.waits_for.remove(self._wait)
+            raise
+        return self
+
+    def follow(self) -> None:
+        """Follow the edge once more: the actor that the reply must come from is another one now."""
+        asker = self._asker
+        path = None if asker is None else cycle(asker, self._reply)
+        if path is not None:
             error = AskCycle(path)
             self._reply.withdraw(error)
             raise error

@@ -125,7 +125,7 @@ def _same_work(ticket: Ticket, holder: Record) -> bool:
 def cancel(engine: Engine, ids: Sequence[bytes], reason: str) -> dict[bytes, Any]:
     """Cancel and wait for the commit; errors that stand in the way come as values."""
     waiter = Waiter(engine.node.runtime.gate)
-    engine.node.journal.submit(CancelTasks(ids, reason, waiter))
+    engine.node.journal.submit(CancelTasks(ids, reason_text(reason), waiter))
     waiter.wait(engine.settings.commit_timeout)
     answered: dict[bytes, Any] = answer_of(waiter, ids[0])
     return answered
@@ -134,10 +134,22 @@ def cancel(engine: Engine, ids: Sequence[bytes], reason: str) -> dict[bytes, Any
 async def cancel_async(engine: Engine, ids: Sequence[bytes], reason: str) -> dict[bytes, Any]:
     """As `cancel`, awaited."""
     waiter = LoopWaiter()
-    engine.node.journal.submit(CancelTasks(ids, reason, waiter))
+    engine.node.journal.submit(CancelTasks(ids, reason_text(reason), waiter))
     await waiter.wait(engine.settings.commit_timeout)
     answered: dict[bytes, Any] = answer_of(waiter, ids[0])
     return answered
+
+
+def reason_text(reason: str) -> str:
+    """A user's reason as storage can keep it.
+
+    Raises:
+        TypeError: It is no string.
+    """
+    if not isinstance(reason, str):
+        msg = f"reason must be a string, not {reason!r}"
+        raise TypeError(msg)
+    return reason.encode("utf-8", "backslashreplace").decode()
 
 
 def answer_of(waiter: AnyWaiter, task_id: bytes) -> Any:

@@ -1,9 +1,9 @@
-"""Settings of one system: a frozen record, checked when it is made."""
+"""What a system is made with, checked when it is made: its settings, a frozen record, and its middleware."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -140,3 +140,16 @@ def _check(settings: Settings, name: str, wanted: str, *, valid: bool) -> None:
     if not valid:
         msg = f"Settings({name}={getattr(settings, name)!r}) has no meaning; it must be {wanted}"
         raise ConfigurationError(msg)
+
+
+def checked_middleware(middleware: Sequence[Any]) -> tuple[Any, ...]:
+    """The layers of a system, each of which must be able to go around an attempt.
+
+    Raises:
+        ConfigurationError: One is not.
+    """
+    for layer in middleware:
+        if not callable(getattr(layer, "around_attempt", None)):
+            msg = f"middleware {layer!r} has no around_attempt(ctx) method that returns a context manager"
+            raise ConfigurationError(msg)
+    return tuple(middleware)

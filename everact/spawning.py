@@ -14,7 +14,6 @@ from everact.engine import Engine
 from everact.supervision.child_spec import ChildSpec
 from everact.supervision.supervisor import Supervisor
 from everact.tasks.errors import ActorDead, ActorStartFailed, ConfigurationError, SystemNotRunning
-from everact.tasks.events import DeadLetter
 
 A = TypeVar("A", bound=Actor)
 
@@ -85,11 +84,3 @@ class Spawning:
             SystemNotRunning, ForkedSystem: The system cannot be used now, or here.
         """
         return tree_of(self._running(), self.name, self.state)
-
-    def dead_letters(self) -> list[DeadLetter]:
-        """The last 1,000 messages that no actor has handled to its end, oldest first.
-
-        Each is told to subscribers as well: `system.events.subscribe(fn)`. They can be read after the system has
-        stopped, which makes dead letters of what is still in the mailboxes.
-        """
-        raise NotImplementedError

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from everact import access
 from everact.actors.runtime import Runtime, ThreadRuntime
-from everact.config import Settings
+from everact.config import Settings, checked_middleware
 from everact.engine import Engine
 from everact.inspection import Inspection
 from everact.spawning import Spawning
@@ -89,8 +89,10 @@ class ActorSystem(Inspection, Spawning, Workflows):
             (spec, codec_for(spec, self.settings.secret_keys, self.settings.payload_limit))
             for spec in specify(handlers)
         ]
-        self._middleware = _checked_middleware(middleware)
+        self._middleware = checked_middleware(middleware)
         self._engine: Engine | None = None
+        self._unstopped: list[None] = []
+        self._stop_asked: float | None = None
         self.stop_cause: BaseException | None = None
         self._dead_letters: DeadLetters | None = None
         self._pid = os.getpid()
@@ -108,6 +110,7 @@ class ActorSystem(Inspection, Spawning, Workflows):
         Raises:
             ConfigurationError: It runs already.
             StorageUnavailable, MigrationError: The storage cannot be opened.
+            SystemNotRunning: A failure was escalated to the system while it started; it has stopped again.
         """
         if self._engine is not None and self._forked:
             raise ForkedSystem(self.name)
@@ -116,8 +119,8 @@ class ActorSystem(Inspection, Spawning, Workflows):
             raise ConfigurationError(msg)
         self._pid = os.getpid()
         runtime = type(self)._make_runtime()
-        # One token; taking it is the right to stop what starts here.
-        self._unstopped = [None]
+        # One token; taking it is the right to stop what starts here. It is there when that has started.
+        self._unstopped, self._stop_asked = [], None
         self._ended = runtime.gate()
         engine = Engine(self.name, runtime, self._storage, self.settings, self._handlers, self._middleware)
         engine.node.dispatcher.system = self
@@ -129,9 +132,16 @@ class ActorSystem(Inspection, Spawning, Workflows):
         except BaseException:
             self._engine = None
             engine.stop(0.0)
+            self._ended.open()
             raise
         self.state = "running"
         _systems.add(self)
+        self._unstopped.append(None)
+        if (cause := self.stop_cause) is not None:
+            self.stop(0.0)
+            raise SystemNotRunning(self.name, "stopped", cause) from cause
+        if self._stop_asked is not None:
+            self.stop(self._stop_asked)
 
     def stop(self, timeout: float = 30.0) -> None:
         """Stop: nothing new starts, running handlers may finish for `timeout` seconds, then they are told to stop.
@@ -145,6 +155,7 @@ class ActorSystem(Inspection, Spawning, Workflows):
             return
         runtime = engine.node.runtime
         inside = runtime.role() is not None or access.here(engine) is not None or access.is_actor_here(engine)
+        self._stop_asked = timeout  # before the look at the token: while it starts, start() looks at this in the end
         try:
             self._unstopped.pop()
         except IndexError:
@@ -169,7 +180,7 @@ class ActorSystem(Inspection, Spawning, Workflows):
     def _escalated(self, cause: BaseException) -> None:
         """A failure has come up to the top: stop, and say why. Called in a thread of the actors."""
         engine = self._engine
-        if engine is None or self.state != "running":
+        if engine is None or self.state == "stopping":
             return
         self.stop_cause = cause
         told = f"{error_name(cause)}: {error_text(cause)}"
@@ -178,7 +189,11 @@ class ActorSystem(Inspection, Spawning, Workflows):
         engine.node.runtime.spawn(self.stop, f"{self.name}/stop")
 
     def dead_letters(self) -> list[DeadLetter]:
-        """See `Spawning.dead_letters`."""
+        """The last 1,000 messages that no actor has handled to its end, oldest first.
+
+        Each is told to subscribers as well: `system.events.subscribe(fn)`. They can be read after the system has
+        stopped, which makes dead letters of what is still in the mailboxes.
+        """
         return [] if self._dead_letters is None else self._dead_letters.last()
 
     def __enter__(self) -> Self:
@@ -331,7 +346,7 @@ class ActorSystem(Inspection, Spawning, Workflows):
         engine = self._running()
         access.refuse_on_own_threads(engine, "cancel")
         wanted = [_id_of(each) for each in ids]
-        return _outcomes(access.cancel(engine, wanted, _reason(reason))) if wanted else {}
+        return _outcomes(access.cancel(engine, wanted, reason)) if wanted else {}
 
     async def cancel_many_async(
         self, ids: Iterable[TaskId | TaskHandle[Any]], reason: str = ""
@@ -339,7 +354,7 @@ class ActorSystem(Inspection, Spawning, Workflows):
         """As `cancel_many`, awaited."""
         engine = self._running()
         wanted = [_id_of(each) for each in ids]
-        return _outcomes(await access.cancel_async(engine, wanted, _reason(reason))) if wanted else {}
+        return _outcomes(await access.cancel_async(engine, wanted, reason)) if wanted else {}
 
     # -- inside --------------------------------------------------------------------------------------------
 
@@ -366,13 +381,6 @@ def _id_of(target: TaskId | TaskHandle[Any]) -> bytes:
     return target._id if isinstance(target, TaskHandle) else id_bytes(target)
 
 
-def _reason(reason: str) -> str:
-    if not isinstance(reason, str):
-        msg = f"reason must be a string, not {reason!r}"
-        raise TypeError(msg)
-    return reason.encode("utf-8", "backslashreplace").decode()
-
-
 def _outcome(answers: dict[UUID, CancelOutcome]) -> CancelOutcome:
     return next(iter(answers.values()))
 
@@ -382,14 +390,6 @@ def _outcomes(answers: dict[bytes, Any]) -> dict[UUID, CancelOutcome]:
         if isinstance(answer, BaseException):
             raise answer
     return {UUID(bytes=task_id): answer for task_id, answer in answers.items()}
-
-
-def _checked_middleware(middleware: Sequence[Any]) -> tuple[Any, ...]:
-    for layer in middleware:
-        if not callable(getattr(layer, "around_attempt", None)):
-            msg = f"middleware {layer!r} has no around_attempt(ctx) method that returns a context manager"
-            raise ConfigurationError(msg)
-    return tuple(middleware)
 
 
 @atexit.register

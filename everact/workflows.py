@@ -129,7 +129,8 @@ class Workflows:
         """
         engine = self._running()
         access.refuse_on_own_threads(engine, "cancel_workflow")
-        order = Order(id_bytes(id), OrderKind.CANCEL, reason or "the workflow was cancelled")
+        text = access.reason_text(reason) or "the workflow was cancelled"
+        order = Order(id_bytes(id), OrderKind.CANCEL, text)
         answer = _ask(engine, order)
         return _CANCELLED[answer] if answer in _CANCELLED else _cancelled(engine, order.workflow)
 
@@ -152,7 +153,8 @@ class Workflows:
         engine = self._running()
         access.refuse_on_own_threads(engine, "resume")
         id = id_bytes(workflow_id)  # noqa: A001 - the workflow's own word
-        answer = _ask(engine, Order(id, OrderKind.SKIP if skip else OrderKind.RESUME, note))
+        kind = OrderKind.SKIP if skip else OrderKind.RESUME
+        answer = _ask(engine, Order(id, kind, access.reason_text(note)))
         if answer is Answer.NOT_FOUND:
             raise TaskNotFound(UUID(bytes=id))
         if answer is Answer.NOT_STUCK:

@@ -14,6 +14,7 @@ from everact.actors.envelope import ORDERS, Envelope
 from everact.actors.future import Future
 from everact.actors.lifecycle import CellState
 from everact.actors.mailbox import BoundedMailbox, Mailbox
+from everact.actors.wait_for import Wait
 from everact.supervision.child_spec import ChildSpec
 from everact.supervision.intensity import Intensity
 from everact.supervision.round import Child
@@ -27,7 +28,10 @@ class Routing(enum.Enum):
     BALANCED = "balanced"
     """Whoever is idle first: all share one mailbox, so no message waits behind a slow one."""
     BY_KEY = "by_key"
-    """Always the same one for the same key, so messages with one key keep their order, over restarts too."""
+    """Always the same one for the same key, so messages with one key keep their order, over restarts too.
+
+    When one has ended for good, its keys go to the others, a part to each; all other keys stay where they are.
+    """
     BROADCAST = "broadcast"
     """All of them. The reply to an ask is the list of their replies, or the first error among them."""
 
@@ -36,8 +40,8 @@ class PoolRouter(Supervisor):
     """A supervisor whose children are equal, and whose address stands for all of them.
 
     What is told or asked at its address goes straight to a child, in the sender's thread. A child that has ended for
-    good gets nothing any more; with BY_KEY its keys, and others, go to other children from then on. Stopping the router
-    is stopping a supervisor: each child ends after its message at hand, and what waits becomes dead letters.
+    good gets nothing any more. Stopping the router is stopping a supervisor: each child ends after its message at
+    hand, and what waits becomes dead letters.
 
     Args:
         factory: Makes a child on every call.
@@ -99,21 +103,22 @@ class PoolRouter(Supervisor):
         super()._actor_set_up(connected)
 
     def _remove(self, child: Child) -> None:
-        super()._remove(child)
         switchboard = self._cell.mailbox
         if isinstance(switchboard, Switchboard) and not self._closing:
-            switchboard.disconnect(child.cell)
+            switchboard.disconnect(child.cell)  # first: whoever sees it among the children no more is sent to others
+        super()._remove(child)
 
 
 class Switchboard(Mailbox):
     """The mailbox of a router: messages for the router itself stay, others go to its children."""
 
-    __slots__ = ("_cell", "_cells", "_is_deserted", "feed", "route")
+    __slots__ = ("_cell", "_cells", "_homes", "_is_deserted", "feed", "route")
 
     def __init__(self, cell: Cell) -> None:
         super().__init__(cell)
         self._cell = cell
         self._cells: list[Cell] = []
+        self._homes: list[Cell | None] = []
         self._is_deserted = False
         self.route: Callable[[Envelope], None] = self.balance
         kind = cell.actor_class
@@ -122,7 +127,7 @@ class Switchboard(Mailbox):
 
     def connect(self, cells: list[Cell]) -> None:
         """Route to these from now on."""
-        self._cells = cells
+        self._cells, self._homes = cells, list(cells)
         self._is_deserted = False
         for cell in cells:
             cell.feed = self.feed
@@ -131,6 +136,7 @@ class Switchboard(Mailbox):
     def disconnect(self, gone: Cell) -> None:
         """Route to this one no more, which has ended for good. When all have, what waits for them is refused."""
         self._cells = [cell for cell in self._cells if cell is not gone]
+        self._homes = [None if cell is gone else cell for cell in self._homes]
         self._is_deserted = not self._cells
         if self._is_deserted:
             self._turn_away()
@@ -166,7 +172,12 @@ class Switchboard(Mailbox):
         if not cells:
             self.refuse(envelope, self._deserted())
             return
-        cell = cells[hash(key(envelope.message)) % len(cells)]
+        number = hash(key(envelope.message))
+        homes = self._homes
+        cell = homes[number % len(homes)]
+        if cell is None:
+            # Of those that are left, each key has its own order of preference, so it moves only when its child goes.
+            cell = max(cells, key=lambda each: hash((number, each)))
         if envelope.reply_to is not None:
             envelope.reply_to.target = cell
         cell.mailbox.put(envelope)
@@ -182,6 +193,8 @@ class Switchboard(Mailbox):
                 cell.mailbox.put(Envelope(envelope.message))
             return
         replies = [Future[Any](self._cell.environment.runtime, cell) for cell in cells]
+        envelope.reply_to.target = Gathering(self._cell, replies)
+        envelope.reply_to.on_open(partial(_withdraw_too, replies, envelope.reply_to))
         for reply in replies:
             reply.on_open(partial(_gather, replies, envelope.reply_to))
         for cell, reply in zip(cells, replies, strict=True):
@@ -213,6 +226,26 @@ class Switchboard(Mailbox):
     def refuse(self, envelope: Envelope, error: EverActError) -> None:
         """Answer as the router."""
         self._cell.refuse(envelope, error)
+
+
+class Gathering:
+    """Who the reply to a broadcast comes from, in the graph of who waits for whom: all of a pool, and none alone."""
+
+    current = None
+
+    def __init__(self, router: Cell, replies: list[Future[Any]]) -> None:
+        self.path = router.path
+        self.waits_for = [Wait(None, reply) for reply in replies]
+
+    @staticmethod
+    def step_aside() -> Callable[[], object]:
+        """See `Asker.step_aside`; it has no thread."""
+        return lambda: None
+
+
+def _withdraw_too(replies: list[Future[Any]], whole: Future[Any]) -> None:
+    for reply in replies:
+        reply.withdrawn = reply.withdrawn or whole.withdrawn
 
 
 def _gather(replies: list[Future[Any]], whole: Future[Any]) -> None:

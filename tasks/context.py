@@ -11,6 +11,7 @@ from uuid import UUID
 
 from everact.tasks.cancellation import CancellationToken, TokenRuntime
 from everact.tasks.errors import AttemptOver, CompensationError
+from everact.tasks.failure import storable
 from everact.tasks.record import CLEANUP, TASK, Record
 
 if TYPE_CHECKING:
@@ -273,7 +274,7 @@ class TaskContext:
             raise AttemptOver(self.task_id, self.attempt)
         if self._record.kind != TASK:
             raise CompensationError(self.task_id, self._record.kind)
-        self._wishes().abort = reason or f"task {self.task_id} aborted its workflow"
+        self._wishes().abort = storable(reason) or f"task {self.task_id} aborted its workflow"
 
     def _wishes(self) -> Intent:
         if self._intent is None:

@@ -21,7 +21,7 @@ from everact import (
 )
 from everact.actors.cell import Cell
 from everact.actors.envelope import Envelope
-from everact.actors.lifecycle import CellState, Start
+from everact.actors.lifecycle import CellState, Start, TakeDown
 from everact.actors.mailbox import Mailbox
 from everact.tasks.events import ActorAbandoned, ChildFailed, DeadLetter
 from tests.supervision.conftest import WAIT, Crash, Facts, Journal, at_once, until
@@ -187,8 +187,9 @@ def test_a_spawn_that_takes_too_long_fails_and_leaves_no_actor(system: ActorSyst
     assert system.health().abandoned_threads == 1
 
 
+@pytest.mark.parametrize("when", ["before it has made one", "after it has made one"])
 def test_a_factory_that_comes_back_after_its_time_does_not_get_in_the_way_of_the_next_one(
-    system: ActorSystem, facts: Facts, journal: Journal
+    system: ActorSystem, facts: Facts, journal: Journal, when: str
 ) -> None:
     late = threading.Event()
     made: list[Actor] = []
@@ -201,11 +202,11 @@ def test_a_factory_that_comes_back_after_its_time_does_not_get_in_the_way_of_the
 
     def factory() -> Actor:
         turn = len(made)
+        made.append(Echo() if when == "after it has made one" or turn != 1 else made[0])
         if turn == 1:  # the first restart
-            made.append(made[0])
             journal.write("late")
             assert late.wait(WAIT)
-        made.append(Echo())
+            return made[1] if when == "after it has made one" else Echo()
         return made[-1]
 
     # The backoff after the second failure is long enough for the late factory to come back during it.
@@ -286,6 +287,35 @@ def test_asking_one_that_hangs_ends_with_the_deadline_of_the_ask(system: ActorSy
     deaf = system.spawn(lambda: Deaf(gate), spec=at_once(shutdown=0.05))
     with pytest.raises(AskTimeout, match=r"0\.05 seconds passed"):
         deaf.ask("hang", timeout=0.05)
+
+
+def test_a_start_that_comes_back_after_its_time_does_not_end_the_next_one(system: ActorSystem, gate: Gate) -> None:
+    second, numbers = Gate(), iter(range(3))
+
+    class Starting(Actor):
+        def on_start(self) -> None:
+            number = next(numbers)
+            if number:
+                (gate if number == 1 else second).pass_through()
+
+        def on_receive(self, message: Any) -> Any:
+            return message
+
+    ref = system.spawn(Starting)
+    cell = ref._cell
+    for order in (TakeDown(final=False), Start()):
+        cell.tell_order(order)
+    assert gate.reached.wait(WAIT)
+    assert cell.abandon(final=False)
+    cell.tell_order(Start())
+    assert second.reached.wait(WAIT)
+    gate.set()
+    until(lambda: not cell.left_behind)
+    assert cell.state is CellState.STARTING
+    reply = ref.ask("hello", block=False)
+    assert not reply.opened
+    second.set()
+    assert reply.get(timeout=WAIT) == "hello"
 
 
 class Counted(Actor):

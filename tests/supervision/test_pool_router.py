@@ -15,6 +15,7 @@ from everact import (
     ActorDead,
     ActorRef,
     ActorSystem,
+    AskCycle,
     Backoff,
     ChildSpec,
     ConfigurationError,
@@ -302,3 +303,56 @@ def test_a_pool_without_children_refuses_what_waits_and_what_comes(system: Actor
     pool.tell("comes too")
     assert "comes too" in [letter.message for letter in system.dead_letters()]
     assert pool.stop() is True
+
+
+def test_only_the_keys_of_a_child_that_is_gone_go_to_others_and_to_each_of_them_some(system: ActorSystem) -> None:
+    pool = system.spawn(lambda: PoolRouter(Worker, size=4, routing=Routing.BY_KEY, key=lambda message: message))
+    before = [pool.ask(number) for number in range(100)]
+    for gone in ("1", "3"):
+        pool._cell.children[gone].ref.stop()
+        until(lambda gone=gone: gone not in pool._cell.children)  # type: ignore[misc]
+        after = [pool.ask(number) for number in range(100)]
+        moved = {new for old, new in zip(before, after, strict=True) if old == gone}
+        assert moved == set(pool._cell.children)
+        assert [new for old, new in zip(before, after, strict=True) if old not in {gone, new}] == []
+        before = after
+
+
+# -- asks that could never end ---------------------------------------------------------------------------------------
+
+
+class Asks(Actor):
+    """Passes a message on to whoever it is told to ask."""
+
+    def on_receive(self, message: list[Any]) -> Any:
+        return message[0].ask(message[1:], timeout=10) if message else "nobody"
+
+
+def test_who_asks_all_of_a_pool_cannot_be_asked_by_one_of_them_meanwhile(system: ActorSystem) -> None:
+    pool = system.spawn(lambda: PoolRouter(Asks, size=2, routing=Routing.BROADCAST), name="pool")
+    asker = system.spawn(Asks, name="asker")
+    with pytest.raises(AskCycle) as caught:
+        asker.ask([pool, asker])
+    ring = ["pools/user/asker", "pools/user/pool"]
+    assert all(name in str(caught.value) for name in ring)
+
+
+def test_one_of_a_pool_cannot_ask_all_of_it(system: ActorSystem) -> None:
+    pool = system.spawn(lambda: PoolRouter(Asks, size=2, routing=Routing.BROADCAST), name="pool")
+    with pytest.raises(AskCycle):
+        pool.ask([pool])
+    assert pool.ask([]) == ["nobody", "nobody"]
+
+
+def test_one_of_a_pool_cannot_ask_with_its_own_key(system: ActorSystem) -> None:
+    pool = system.spawn(lambda: PoolRouter(Asks, size=2, routing=Routing.BY_KEY, key=lambda message: "one"))
+    with pytest.raises(AskCycle):
+        pool.ask([pool])
+    assert pool.ask([]) == "nobody"
+
+
+def test_one_of_a_pool_may_ask_who_has_asked_the_pool_before_and_has_its_answer(system: ActorSystem) -> None:
+    pool = system.spawn(lambda: PoolRouter(Asks, size=3, routing=Routing.BROADCAST))
+    asker, other = system.spawn(Asks), system.spawn(Asks)
+    assert asker.ask([pool]) == ["nobody"] * 3
+    assert other.ask([pool, asker]) == ["nobody"] * 3
