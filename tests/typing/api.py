@@ -30,6 +30,8 @@ from everact import (
     PoolRouter,
     Restart,
     Routing,
+    Saga,
+    Step,
     Strategy,
     Supervisor,
     TaskContext,
@@ -37,7 +39,12 @@ from everact import (
     TaskHandler,
     TaskRecord,
     Terminated,
+    UndoEntry,
+    Workflow,
+    WorkflowCancelOutcome,
+    WorkflowState,
     events,
+    parallel,
     task,
 )
 
@@ -213,3 +220,27 @@ def pykkas_errors(till: ActorRef[Till]) -> None:
         assert_type(error.path, tuple[str, ...])
     except MailboxFull as error:
         assert_type(error.bound, int)
+
+
+def workflows(system: ActorSystem, ctx: TaskContext) -> None:
+    workflow = system.wait_workflow("id", timeout=1.0)
+    assert_type(workflow, Workflow)
+    assert_type(workflow.state, WorkflowState)
+    assert_type(workflow.undo_log, tuple[UndoEntry, ...])
+    assert_type(workflow.tree(), str)
+    assert_type(system.workflows(state=WorkflowState.STUCK, limit=3), list[Workflow])
+    assert_type(system.cancel_workflow(workflow.id, "why"), WorkflowCancelOutcome)
+    system.resume(workflow.id, skip=True, note="why")
+    ctx.compensate_with(workflow)
+    ctx.abort_workflow("why")
+    assert_type(ctx.outcome, str | None)
+
+
+def sagas(system: ActorSystem) -> None:
+    inner = Saga("inner", Step(Order, undo=Order))
+    ship = Step(lambda order: Order(order), name="ship", pivot=True)  # noqa: PLW0108 - as a user writes it
+    saga = Saga("order", parallel(Step(Order), inner), ship, input=int)
+    assert_type(saga, Saga)
+    assert_type(saga.stages, tuple[tuple[Step, ...], ...])
+    system.dispatch(saga(7))
+    ActorSystem(handlers=[saga])
