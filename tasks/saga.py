@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from everact.tasks.errors import SagaError
 from everact.tasks.retry import Retry
@@ -13,6 +13,8 @@ from everact.tasks.saga_input import input_type_of, task_type_of
 from everact.tasks.saga_rules import check_flags, check_nested, check_stages, step_name, within
 
 _RETRY = Retry()
+Build: TypeAlias = Callable[[Any], Any] | Callable[[Any, Any], Any]
+"""What makes a task of a saga's input, and perhaps of the results of its earlier steps."""
 
 
 @dataclass(frozen=True, slots=True, init=False, eq=False, repr=False)
@@ -61,8 +63,8 @@ class Step:
 
     def __init__(
         self,
-        build: Callable[..., Any],
-        undo: Callable[..., Any] | None = None,
+        build: Build,
+        undo: Build | None = None,
         pivot: bool = False,
         critical: bool = True,
         irreversible: bool = False,
