@@ -56,6 +56,12 @@ class Forward:
     order: int = 0
 
 
+@dataclass(frozen=True)
+class Annotate:
+    order: "Order"
+    note: "NotAtRunTime" = None
+
+
 @task
 def charge(ctx: TaskContext, order: Order, amount: float = 1.0) -> str:
     return f"{order.id} {amount}"
@@ -292,6 +298,7 @@ def limited(order: Annotated[int, msgspec.Meta(ge=1)]) -> object:
         (Reserve, Order),
         (Ship, Order),
         (Pack, Order),
+        (Annotate, Order),
         (charge, Order),
         (reserve, Order),
         (release, Order),
