@@ -112,7 +112,7 @@ STEPS: list[tuple[str, Callable[[], object], str]] = [
     ),
     (
         "a handler",
-        lambda: Step(ReserveHandler),
+        lambda: Step(ReserveHandler),  # type: ignore[arg-type]
         ("step 'ReserveHandler': its build is the handler ReserveHandler; pass the class of the tasks that it handles"),
     ),
     (
@@ -149,7 +149,7 @@ STEPS: list[tuple[str, Callable[[], object], str]] = [
     ),
     (
         "a class that takes keywords only",
-        lambda: Step(Model),
+        lambda: Step(Model),  # type: ignore[arg-type]
         (
             "step 'Model': its build is the class Model, which is called with the input alone and cannot be (too "
             "many positional arguments); write a function of (input, results) that returns a Model"
@@ -157,7 +157,7 @@ STEPS: list[tuple[str, Callable[[], object], str]] = [
     ),
     (
         "no parameter",
-        lambda: Step(Reserve, undo=lambda: Release(1)),
+        lambda: Step(Reserve, undo=lambda: Release(1)),  # type: ignore[arg-type]
         (
             "step 'Reserve': its undo takes no positional parameters; it must take one, (input), or two, (input, "
             "results). Bind others by functools.partial(function, name=value)"
@@ -173,7 +173,7 @@ STEPS: list[tuple[str, Callable[[], object], str]] = [
     ),
     (
         "a keyword that nobody gives",
-        lambda: Step(lambda order, *, shelf: Move(order, shelf), name="r"),
+        lambda: Step(lambda order, *, shelf: Move(order, shelf), name="r"),  # type: ignore[arg-type]
         (
             "step 'r': its build needs the keyword 'shelf', but is called with (input) or (input, results); give it a "
             "default, or bind it by functools.partial"
