@@ -17,13 +17,17 @@ ASKS ?= 1000000
 DEMO_READY ?= $(VENV)/.demo-ready
 DEV_READY ?= $(VENV)/.dev-ready
 
-.PHONY: demo test crash fire backlog power-cut injection restarts ask-races bench bench-smoke check lint types layers doctests format clean
+.PHONY: demo test long crash fire backlog power-cut injection restarts ask-races bench bench-smoke check lint types layers doctests format clean
 
 demo: $(DEMO_READY)
 	$(BIN)/everact demo
 
 test: $(DEV_READY)
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+# The suite with the large figures: more tasks, actors and random histories in the tests that repeat one thing.
+long: $(DEV_READY)
+	EVERACT_LONG_TESTS=1 $(BIN)/pytest $(PYTEST_ARGS)
 
 # Kills a process under load CYCLES times and says what was lost. Interrupted, it goes on where it was; with more
 # CYCLES than it has done, too. Another SEED, another run.
@@ -35,7 +39,7 @@ fire: $(DEV_READY)
 	rm -rf build/crash/fire
 	$(BIN)/python tests/crash/programs/fire.py build/crash/fire --seconds $(SECONDS) --seed $(SEED)
 
-# What the suite does with a thousand images, with as many as the claim asks for.
+# What the suite does with some hundred images, with as many as the claim asks for.
 power-cut: $(DEV_READY)
 	PYTHONPATH=$(abspath tests/crash/programs) $(BIN)/python -m power --images $(IMAGES)
 

@@ -106,6 +106,7 @@ class Engine:
         self._restarts: tuple[float, ...] = ()
         self._spawning = runtime.lock()
         self._actors_stop = False
+        self._deadline = math.inf
         self.guardian: Guardian | None = None
         self.dead_letters = DeadLetters(stream.publish)
         self.environment = Environment(
@@ -197,42 +198,71 @@ class Engine:
 
         What has not stopped `grace` seconds later is left behind; its task is QUEUED again and the attempt
         does not count. Returns within timeout + grace + 5 s.
+
+        What is raised on the way, a Ctrl-C above all, ends one step only, and comes out after the last one.
         """
+        self._deadline = self._runtime.monotonic() + timeout + self.settings.grace + LONGEST_JOIN
+        steps: list[Callable[[], object]] = [
+            self._close_doors,
+            partial(self._wait_until_quiet, timeout),
+            self._hurry,
+            self._leave_all_behind,
+            self._give_claims_back,
+            partial(self._stop_actors, timeout),
+            self._retire_instances,
+            *(partial(self._stop_thread, actor) for actor in (self.node.timer, self.node.journal, self.node.stream)),
+            self._dismiss,
+            self._close_executors,
+            self.storage.close,
+        ]
+        raised: BaseException | None = None
+        for step in steps:
+            try:
+                step()
+            except BaseException as error:
+                # Ctrl-C is impatience with this step; without the others the file would stay open, and tasks claimed.
+                raised = raised or error
+                timely = self._runtime.monotonic() + self.settings.grace + LONGEST_JOIN
+                self._deadline = min(self._deadline, timely)
+        if raised is not None:
+            raise raised
+
+    def _close_doors(self) -> None:
         if self.meter is not None:
             self.meter.close()
-        node = self.node
-        deadline = self._runtime.monotonic() + timeout + self.settings.grace + LONGEST_JOIN
-        for pool in node.pools:
+        for pool in self.node.pools:
             pool.closed = True
-        if not self._wait_until_quiet(timeout):
-            for delivery in self._deliveries():
-                delivery.signal(CancelReason.SHUTDOWN)
-            self._wait_until_quiet(self.settings.grace)
+
+    def _hurry(self) -> None:
+        """Tell what still runs to stop."""
+        for delivery in self._deliveries():
+            delivery.signal(CancelReason.SHUTDOWN)
+        self._wait_until_quiet(self.settings.grace)
+
+    def _leave_all_behind(self) -> None:
         for delivery in self._deliveries():
             self._leave_behind(delivery)
-        self._give_claims_back()
-        self._stop_actors(timeout, deadline)
-        self._retire_instances(deadline)
-        for actor in (node.timer, node.journal, node.stream):
-            if not actor.stop_thread(self._left(deadline)):
-                logger.error("%s did not stop in time; it is left behind", actor.actor_urn)
-        node.journal.dismiss(SystemNotRunning(self._name, "stopped"))
-        self._report_unfinished()
-        self._close_executors(deadline)
-        self.storage.close()
 
-    def _stop_actors(self, timeout: float, deadline: float) -> None:
+    def _stop_thread(self, actor: Any) -> None:
+        if not actor.stop_thread(self._left()):
+            logger.error("%s did not stop in time; it is left behind", actor.actor_urn)
+
+    def _dismiss(self) -> None:
+        self.node.journal.dismiss(SystemNotRunning(self._name, "stopped"))
+        self._report_unfinished()
+
+    def _stop_actors(self, timeout: float) -> None:
         """Handlers may use the user's actors, so these stop after them; they may dispatch, so before the journal."""
         with self._spawning:
             self._actors_stop = True
         if self.guardian is not None:
-            in_order = min(self._left(deadline) - ACTOR_RESERVE, max(timeout, self.settings.grace))
+            in_order = min(self._left() - ACTOR_RESERVE, max(timeout, self.settings.grace))
             self.guardian.stop(max(in_order, 0.0))
 
-    def _left(self, deadline: float) -> float:
-        return max(deadline - self._runtime.monotonic(), 0.05)
+    def _left(self) -> float:
+        return max(self._deadline - self._runtime.monotonic(), 0.05)
 
-    def _close_executors(self, deadline: float) -> None:
+    def _close_executors(self) -> None:
         for pool in self.node.pools:
             for cell in pool.cells:
                 cell.close()
@@ -240,7 +270,7 @@ class Engine:
         self.environment.shared.close()
         if self._loop is not None:
             self._loop.close()
-            self._loop.join(self._left(deadline))
+            self._loop.join(self._left())
 
     def _deliveries(self) -> list[Delivery]:
         running = self.node.journal.tickets.running()
@@ -270,7 +300,7 @@ class Engine:
                 outcome.due = min(record.due, self._runtime.now())  # QUEUED is what may start now
                 self.node.journal.submit(FinishDelivery(ticket, outcome, ()))
 
-    def _retire_instances(self, deadline: float) -> None:
+    def _retire_instances(self) -> None:
         waiters = []
         for pool in self.node.pools:
             for cell in pool.cells:
@@ -279,7 +309,7 @@ class Engine:
                     waiters.append(waiter)
                     cell.tell(Retire(waiter))
         for waiter in waiters:
-            if not waiter.wait(self._left(deadline)):
+            if not waiter.wait(self._left()):
                 logger.warning("an on_actor_stop did not return in time; it is left behind")
 
     def _report_unfinished(self) -> None:

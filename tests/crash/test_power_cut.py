@@ -34,7 +34,7 @@ def replay(folder: Path, variant: str, images: int) -> Any:
 
 
 def test_a_power_cut_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    figures = replay(tmp_path, "power", images=1000)
+    figures = replay(tmp_path, "power", images=400)
     assert figures["faults"] == {}, figures["first"]
     assert figures["promises"] > 100
     assert figures["checkpoints"] > 5, "the log has no checkpoint in it, where most could go wrong"

@@ -82,7 +82,8 @@ def test_the_first_actor_spawned_while_the_actors_stop_does_not_outlive_them() -
     system.start()
     engine = system._engine
     assert engine is not None
-    engine._stop_actors(1.0, engine.node.runtime.monotonic() + 1.0)
+    engine._deadline = engine.node.runtime.monotonic() + 1.0
+    engine._stop_actors(1.0)
     with pytest.raises(SystemNotRunning, match="stopping"):
         system.spawn(Echo)
     assert engine.guardian is None

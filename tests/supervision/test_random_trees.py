@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import itertools
+import os
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -403,8 +404,13 @@ PLANS = st.builds(
 )
 
 
+EXAMPLES = 150 if "EVERACT_LONG_TESTS" in os.environ else 60  # make long
+
+
 @given(PLANS)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 def test_every_message_has_one_fate_and_each_senders_order_is_kept(plan: Plan) -> None:
     outcome = run(plan)
     event(f"dead letters: {min(len(outcome.dead), 3)} or more")
