@@ -1,4 +1,4 @@
-"""`python -m orders [--share N] [--seed N] [--bug NAME] [--json]`: kill, restart, compare with the model."""
+"""Kills, restarts, compares: `python -m orders [--share N] [--seed N] [--only TEXT] [--bug NAME] [--json]`."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ def figures(options: argparse.Namespace) -> dict[str, Any]:
     """Play what was asked for; returns the figures by name."""
     began, findings = time.monotonic(), Findings()
     scripts = a_share(options.share, options.seed) if options.share > 1 else list(every_script())
+    scripts = [script for script in scripts if options.only in str(script)]
     for number, script in enumerate(everything(scripts, findings, options.seed), 1):
         if not options.json:
             print(f"{number}/{len(scripts)} {script}: {len(findings.faults)} fault(s) so far", flush=True)
     return _shown(findings, began)
 
 
-def control(bug: Bug) -> dict[str, Any]:
+def control(bug: Bug, only: str) -> dict[str, Any]:
     """Play with a planted bug until it is seen."""
     began, findings = time.monotonic(), Findings()
-    for script in every_script():
+    for script in filter(lambda script: only in str(script), every_script()):
         for played in at_every_commit(script, bug):
             findings.add(script, played)
             if findings.faults:
@@ -61,10 +62,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m orders", description=__doc__)
     parser.add_argument("--share", type=int, default=1, help="one scenario in so many")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="scenarios whose name contains this, as in `saga: ship fails`")
     parser.add_argument("--bug", type=Bug, help="plant a bug: " + ", ".join(bug.value for bug in Bug))
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    found = figures(options) if options.bug is None else control(options.bug)
+    found = figures(options) if options.bug is None else control(options.bug, options.only)
     print(json.dumps(found)) if options.json else show(found)
     sys.exit(bool(found["faults"]))
 

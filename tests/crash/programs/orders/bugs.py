@@ -71,9 +71,7 @@ def _unbarred() -> None:
 def _forgotten_unwind() -> None:
     ready = SqliteStorage.ready
 
-    def blind(
-        self: SqliteStorage, types: Collection[str], now: int, skip: Collection[int], limit: int
-    ) -> list[Record]:
+    def blind(self: SqliteStorage, types: Collection[str], now: int, skip: Collection[int], limit: int) -> list[Record]:
         return [record for record in ready(self, types, now, skip, limit) if record.kind != COMPENSATION]
 
     SqliteStorage.ready = blind  # type: ignore[method-assign]

@@ -8,6 +8,7 @@ from everact import Saga, Step, TaskContext, bind
 from orders.script import CHARGE, RECEIPT, RESERVE, SHIP
 from orders.shop import (
     Charge,
+    Desk,
     Recall,
     RecallHandler,
     Receipt,
@@ -93,9 +94,12 @@ _FOR_BOTH = (ReleaseHandler, RefundHandler, RecallHandler, SendAlertHandler)
 
 def handlers_of(form: str, shop: Shop) -> list[object]:
     """What to register for a form."""
-    desks: tuple[type[Any], ...] = (_BY_SAGA if form in SAGAS else _BY_HAND) + _FOR_BOTH
-    bound: list[object] = [bind(desk, lambda desk=desk: desk(shop)) for desk in desks]
-    return bound + ([SAGAS[form]] if form in SAGAS else [])
+    desks: tuple[type[Desk[Any]], ...] = (_BY_SAGA if form in SAGAS else _BY_HAND) + _FOR_BOTH
+    return [*(_bound(desk, shop) for desk in desks), *([SAGAS[form]] if form in SAGAS else [])]
+
+
+def _bound(desk: type[Desk[Any]], shop: Shop) -> object:
+    return bind(desk, lambda: desk(shop))
 
 
 def order(form: str) -> object:

@@ -55,13 +55,14 @@ class DeadlyStorage(SqliteStorage):
 
     def _or_die(self, write: Callable[[], T]) -> T:
         self._commits += 1
-        is_last = self._death is not None and self._commits == self._death.commit
-        if is_last and not self._death.after:
-            os.kill(os.getpid(), signal.SIGKILL)
+        self._die_if(after=False)
         written = write()
-        if is_last:
-            os.kill(os.getpid(), signal.SIGKILL)
+        self._die_if(after=True)
         return written
+
+    def _die_if(self, *, after: bool) -> None:
+        if self._death == Death(self._commits, after):
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def database(folder: Path) -> Path:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from forking import exit_code, fork
@@ -38,7 +39,7 @@ def play(script: Script, deaths: Sequence[Death] = (), bug: Bug | None = None) -
     with _folder() as folder:
         killed = 0
         for number, death in enumerate((*deaths, None), 1):
-            code = exit_code(fork(lambda number=number, death=death: _live(folder, script, number, death, bug)))
+            code = exit_code(fork(partial(_live, folder, script, number, death, bug)))
             killed += code == KILLED
             if code != KILLED:
                 break

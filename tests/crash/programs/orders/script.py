@@ -91,14 +91,14 @@ class Script:
 
 def every_script() -> Iterator[Script]:
     """Every form, failing and aborting at each step, and failing at each undo that then is played."""
-    for form in FORMS:
+    for form, traits in FORMS.items():
         yield Script(form)
         yield from (Script(form, flaky=step) for step in STEPS)
         for step in STEPS:
             for ending in Ending:
                 yield from _with_undos(Script(form, step=step, ending=ending))
-        last = SHIP if FORMS[form].pivot else RECEIPT
-        for flaky in FORMS[form].undoable:
+        last = SHIP if traits.pivot else RECEIPT
+        for flaky in traits.undoable:
             if flaky != last:
                 yield Script(form, flaky=flaky, step=last)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from everact import Retry, TaskContext, TaskHandler
 from orders.diary import ALERTED, BEGAN, DID, MENDED, UNDID, UNDOING
