@@ -17,7 +17,7 @@ ASKS ?= 1000000
 DEMO_READY ?= $(VENV)/.demo-ready
 DEV_READY ?= $(VENV)/.dev-ready
 
-.PHONY: demo test long crash fire backlog power-cut injection restarts ask-races bench bench-smoke check lint types layers doctests format clean
+.PHONY: demo test long crash fire backlog power-cut injection saga restarts ask-races bench bench-smoke check lint types layers doctests format clean
 
 demo: $(DEMO_READY)
 	$(BIN)/everact demo
@@ -46,6 +46,10 @@ power-cut: $(DEV_READY)
 # What the suite does at some writes and syncs, at every one. Needs strace.
 injection: $(DEV_READY)
 	PYTHONPATH=$(abspath tests/crash/programs) $(BIN)/python -m injection
+
+# Orders whose steps and undos fail, each killed before and after each of its commits, and compared with a model.
+saga: $(DEV_READY)
+	PYTHONPATH=$(abspath tests/crash/programs) $(BIN)/python -m orders --seed $(SEED)
 
 bench: $(DEV_READY)
 	$(BIN)/python -m benchmarks

@@ -219,19 +219,21 @@ class Ledger:
         """Write the entries of a delivery; those of earlier ones count now, if the step has not ended well."""
         if row.pivoted:
             return
-        is_over = outcome.status >= st.COMPLETED
-        entries = [copy.copy(entry) for entry in part.entries]  # a commit that fails is tried again
-        if row.held and outcome.status != st.COMPLETED:
-            held = [entry for entry in self._table.entries(row.id, EntryState.HELD) if entry.step == outcome.id]
-            known = {entry.source for entry in held if entry.source is not None}
-            entries = [entry for entry in entries if entry.source not in known]
-            for entry in held if is_over else ():
-                unwinding.place(row, entry)
-                self._table.update(entry)
+        is_over, held = outcome.status >= st.COMPLETED, self._held(row, outcome)
+        for entry in held if is_over else ():
+            unwinding.place(row, entry)
+            self._table.update(entry)
+        entries = [copy.copy(entry) for entry in unwinding.new_ones(part.entries, held)]  # a failed commit is repeated
         for entry in entries:
             (unwinding.place if is_over else unwinding.hold)(row, entry)
         if entries:
             self._table.add(entries)
+
+    def _held(self, row: WorkflowRow, outcome: Outcome) -> list[Entry]:
+        """What earlier deliveries of a step that has not ended well have promised."""
+        if not row.held or outcome.status == st.COMPLETED:
+            return []
+        return [entry for entry in self._table.entries(row.id, EntryState.HELD) if entry.step == outcome.id]
 
     def _move_entry(self, row: WorkflowRow, part: Part, state: EntryState) -> None:
         for entry in self._table.entries(row.id, EntryState.PLAYING):

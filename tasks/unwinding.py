@@ -157,6 +157,27 @@ def hold(row: WorkflowRow, entry: Entry) -> None:
     row.held += 1
 
 
+def new_ones(entries: Sequence[Entry], held: Sequence[Entry]) -> list[Entry]:
+    """Leave out what earlier attempts have promised already: each may have worked, but there is one thing to undo.
+
+    Args:
+        entries: What the last attempt has promised.
+        held: What those before it have.
+    """
+    left = [_undo(entry) for entry in held]
+    fresh: list[Entry] = []
+    for entry in entries:
+        if (undo := _undo(entry)) in left:
+            left.remove(undo)
+        else:
+            fresh.append(entry)
+    return fresh
+
+
+def _undo(entry: Entry) -> tuple[object, ...]:
+    return entry.type, entry.source, None if entry.record is None else entry.record.payload
+
+
 def place(row: WorkflowRow, entry: Entry) -> None:
     """Have an entry played when the workflow unwinds; one that was held takes its place in the order only now."""
     row.entries += 1
