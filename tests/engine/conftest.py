@@ -263,6 +263,8 @@ class Lab:
         for actor in (engine.node.timer, engine.node.journal, engine.node.stream):
             assert actor.stop_thread(WAIT)
         self.close_pools(system)
+        if engine.meter is not None:
+            engine.meter.close()  # nobody scrapes the dead; each would keep the scrapes of later tests waiting
         system._engine = None
         system.state = "crashed"
 

@@ -126,6 +126,8 @@ class History:
     def _crash(self) -> None:
         engine = self._system._engine
         assert engine is not None
+        assert engine.meter is not None
+        engine.meter.close()  # nobody scrapes the dead; each would keep the scrapes of later tests waiting
         self._runtime.kill()
         engine.storage.abandon()
         self._system = self._start()

@@ -58,6 +58,8 @@ def play(world: World) -> tuple[History, dict[TaskStatus, int]]:
     if world.runtime.crashed:
         engine = system._engine
         assert engine is not None
+        assert engine.meter is not None
+        engine.meter.close()
         engine.storage.abandon()
         system = world.system()
         system.start()
