@@ -17,7 +17,7 @@ from everact.storage.sqlite import SqliteStorage
 from orders.diary import MENDED, STUCK, Diary
 from orders.forms import handlers_of, order
 from orders.script import Script
-from orders.shop import Shop
+from orders.shop import Notes, Shop
 
 T = TypeVar("T")
 ORDER = UUID(int=7)
@@ -90,12 +90,12 @@ def live(folder: Path, script: Script, number: int, death: Death | None = None, 
             try:
                 system.wait_workflow(ORDER, LOOK)
             except WaitTimeout:
-                _help(system, script, diary)
+                help_out(system, script, diary)
             else:
                 return
 
 
-def _help(system: ActorSystem, script: Script, diary: Diary) -> None:
+def help_out(system: ActorSystem, script: Script, diary: Notes) -> None:
     """What an operator does about a workflow that is stuck."""
     for workflow in system.workflows(state=WorkflowState.STUCK):
         diary.write(STUCK, "-")
