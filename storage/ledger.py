@@ -169,8 +169,8 @@ class Ledger:
         wanted = [id for id in dict.fromkeys(ids) if id not in self._rows]  # noqa: A001 - the workflow's own word
         if wanted:
             found = self._table.load(wanted)
-            self._rows |= found
-            for row in found.values():
+            for row in [found[id] for id in wanted if id in found]:  # noqa: A001 - in the same order in each storage
+                self._rows[row.id] = row
                 self._before[row.id] = row.state
 
     def _row(self, id: bytes, ending: bytes | None) -> WorkflowRow:

@@ -14,7 +14,7 @@ import tempfile
 import types
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,9 +96,7 @@ FAILURES = st.sampled_from([0, 0, 0, 0, 1, 2, 4])
 
 def doings(children: st.SearchStrategy[tuple[Doing, ...]]) -> st.SearchStrategy[Doing]:
     critical = st.sampled_from([True, True, True, False])
-    return st.builds(
-        Doing, undo=UNDOS, critical=critical, ends=ENDS, nap=NAPS, failures=FAILURES, children=children
-    )
+    return st.builds(Doing, undo=UNDOS, critical=critical, ends=ENDS, nap=NAPS, failures=FAILURES, children=children)
 
 
 def some(doing: st.SearchStrategy[Any], most: int) -> st.SearchStrategy[tuple[Any, ...]]:
@@ -289,8 +287,8 @@ class World:
         if not isinstance(doing, Doing):
             return Step(self._saga(doing, name), name=name)
         n = self._number(doing)
-        undo = (lambda input: Undo(n, "saga")) if "saga" in doing.undo else None
-        return Step(lambda input: self._task(n), undo, name=name, pivot=doing.pivot, critical=doing.critical)
+        undo = (lambda given: Undo(n, "saga")) if "saga" in doing.undo else None
+        return Step(lambda given: self._task(n), undo, name=name, pivot=doing.pivot, critical=doing.critical)
 
     def _handlers(self) -> Iterator[Any]:
         for (own, critical), task_type in TYPES.items():
@@ -407,7 +405,7 @@ class World:
 
     def _try(self, act: Callable[[], object]) -> bool:
         """Do something; if the node dies meanwhile, start the next one in its place."""
-        with suppress(EverActError) if self.runtime.crash_at else suppress():
+        with suppress(EverActError) if self.runtime.crash_at else nullcontext():
             act()
             if not self.runtime.crashed:
                 return True
@@ -681,7 +679,7 @@ def passes_over_failed_undos(patch: pytest.MonkeyPatch) -> None:
     compensated = unwinding._compensated
 
     def passing(row: WorkflowRow, part: Part, id: bytes, status_: int, continued: bytes | None) -> EntryState | None:
-        ended = status.COMPLETED if status_ > status.COMPLETED else status_
+        ended = min(status_, status.COMPLETED)
         return compensated(row, part, id, ended, continued)
 
     patch.setattr(unwinding, "_compensated", passing)
@@ -743,11 +741,17 @@ PLANTED: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
 }
 
 
+RARE = {"follow-ups of what was stopped start", "no failure is critical", "an abort is not heard"}
+"""Hundreds of plans are looked at until one shows these: that is left to `make long`."""
+LONG = os.environ.get("EVERACT_LONG_TESTS") == "1"
+
+
 class Caught(Exception):
     """The planted bug was found."""
 
 
-@pytest.mark.parametrize("bug", PLANTED)
+@pytest.mark.timeout(900 if LONG else 120)
+@pytest.mark.parametrize("bug", [bug for bug in PLANTED if LONG or bug not in RARE])
 def test_a_planted_bug_is_caught(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The controls: the same plans and the same audit."""
     plant, complaint = PLANTED[bug]

@@ -154,7 +154,7 @@ def test_a_failed_compensation_parks_and_a_resumed_one_goes_on() -> None:
     assert unwinding.ended(workflow, undoing, UNDO, status.SCHEDULED) is None
     assert workflow.playing == UNDO
     assert unwinding.ended(workflow, undoing, UNDO, status.FAILED) is EntryState.STUCK
-    assert (workflow.state, workflow.stuck, workflow.reason, workflow.playing) == (STUCK, (UNDO,), "Refund", None)
+    assert (workflow.state, workflow.stuck, workflow.reason, workflow.playing) == (STUCK, (UNDO,), "Refund", None)  # type: ignore[comparison-overlap]
     assert not unwinding.conclude(workflow, 2)
     assert not unwinding.wants_play(workflow)
     unwinding.resumed(workflow)
@@ -174,7 +174,7 @@ def test_after_the_pivot_a_trigger_parks_and_a_resumed_workflow_goes_forward(fie
     workflow = running(steps=3, entries=1)
     end(workflow, status.COMPLETED, pivot=True)
     assert workflow.pivoted
-    end(workflow, status.COMPLETED if fields else status.FAILED, **fields)
+    end(workflow, status.COMPLETED if fields else status.FAILED, **fields)  # type: ignore[arg-type]
     assert (workflow.state, workflow.stuck, workflow.unwinding) == (STUCK, (STEP,), False)
     unwinding.resumed(workflow)
     assert (workflow.state, unwinding.wants_play(workflow)) == (RUNNING, False)
@@ -354,6 +354,8 @@ def test_a_row_with_counters_comes_to_the_same_as_a_model_that_looks(drawn: Sequ
     play(drawn)
 
 
+opened, conclude = unwinding.opened, unwinding.conclude
+
 PLANTED: dict[str, tuple[str, Any]] = {
     "an undo begins while steps are open": (
         "wants_play",
@@ -372,7 +374,6 @@ PLANTED: dict[str, tuple[str, Any]] = {
     "compensations are steps": ("opened", lambda row, kind: opened(row, TASK)),
     "it ends while cleanups are open": ("conclude", lambda row, now: row.forward == 0 and conclude(_closed(row), now)),
 }
-opened, conclude = unwinding.opened, unwinding.conclude
 
 
 def _set(workflow: WorkflowRow, state: WorkflowState) -> bool:
