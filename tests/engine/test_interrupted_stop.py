@@ -78,6 +78,7 @@ def test_after_a_ctrl_c_the_rest_of_the_stop_follows(tmp_path: Path, ears: str, 
     url = f"sqlite:///{tmp_path / 'tasks.db'}"
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, url, ears, str(grace)],
+        cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
