@@ -16,9 +16,10 @@ from everact.engine import Engine
 from tests.engine.conftest import WAIT, Job, Lab, make_handler
 
 PROGRAM = textwrap.dedent("""
-    import sys, threading
+    import signal, sys, threading
     from everact import Actor, ActorSystem, Settings, TaskContext, task
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
     inside = threading.Event()
 
     def say(*words):
