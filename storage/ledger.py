@@ -112,14 +112,14 @@ class Ledger:
             Their follow-ups as they are to be stored.
         """
         self._load(outcome.part.workflow for outcome in outcomes if outcome.part is not None)
+        for outcome in outcomes:
+            if outcome.part is not None:
+                self._end(self._row(outcome.part.workflow, outcome.id), outcome.part, outcome)
+        # Only now: what a later one of them unwinds must not start what follows from an earlier one.
         follow_ups: list[Record] = []
         for outcome in outcomes:
-            if outcome.part is None:
-                follow_ups += outcome.follow_ups
-                continue
-            row = self._row(outcome.part.workflow, outcome.id)
-            self._end(row, outcome.part, outcome)
-            follow_ups += self._admit(row, outcome.follow_ups)
+            row = None if outcome.part is None else self._rows[outcome.part.workflow]
+            follow_ups += outcome.follow_ups if row is None else self._admit(row, outcome.follow_ups)
         return follow_ups
 
     def arrive(self, records: Sequence[Record]) -> list[Record]:

@@ -187,6 +187,12 @@ class Pair:
             cause="a step",
         )
 
+    def stop_what_is_asked(self) -> None:
+        """What the journal does next; what a batch has kept from starting, others have started by then."""
+        asked = [record for record in self.memory.asked(["t"]) if record.kind == TASK]
+        outcomes = [self.outcome(record, End(0, CANCELLED)) for record in asked]
+        self.commit(Batch(NOW, cancels=outcomes, in_workflows=True))
+
     def compare(self) -> None:
         assert state(self.memory) == state(self.sqlite)
         for id in ROOTS:
@@ -219,9 +225,6 @@ def test_memory_and_sqlite_make_the_same_of_workflows(drawn: Sequence[Sequence[A
     play(drawn)
 
 
-# -- batches -----------------------------------------------------------------------------------------------------
-
-
 def steps_and_logs(storage: Storage) -> tuple[Any, ...]:
     """What must not depend on batches: not when a step was told to stop, nor what number a row was given."""
     rows = sorted((r.id, r.kind, r.status, r.workflow, r.flow) for r in storage.select(ALL))
@@ -240,6 +243,8 @@ def split_and_whole(before: Sequence[Sequence[Act]], together: Sequence[End], cu
         for piece in (steps[:cut], steps[cut:]):
             split.commit(Batch(NOW, outcomes=copy.deepcopy(piece), in_workflows=True))
         whole.commit(batch)
+        for each in (whole, split):
+            each.stop_what_is_asked()
         assert steps_and_logs(whole.sqlite) == steps_and_logs(split.sqlite)
 
 
@@ -253,6 +258,21 @@ def test_a_batch_cut_in_two_comes_to_the_same(
     before: Sequence[Sequence[Act]], together: Sequence[End], cut: int
 ) -> None:
     split_and_whole(before, together, cut)
+
+
+def what_follows() -> None:
+    with pair() as both:
+        both.act([End(0, COMPLETED, follow_ups=2)])
+        both.act([End(1, COMPLETED, follow_ups=1), End(1, COMPLETED, abort=True)])
+        for storage in both.both():
+            (row,) = storage.workflows(None, bytes(16), 9)
+            assert (row.state, row.open) == (WorkflowState.CANCELLED, 0)
+            statuses = sorted(record.status for record in storage.select(Selection(workflow=row.id)))
+            assert statuses == [COMPLETED, COMPLETED, COMPLETED, CANCELLED]
+
+
+def test_what_follows_from_a_step_does_not_start_if_another_one_of_the_same_batch_aborts() -> None:
+    what_follows()
 
 
 def fence_off(before: Sequence[Sequence[Act]], late: Sequence[End]) -> None:
@@ -273,9 +293,6 @@ def fence_off(before: Sequence[Sequence[Act]], late: Sequence[End]) -> None:
 @given(before=batches, late=st.lists(ends, min_size=1, max_size=4))
 def test_outcomes_that_are_fenced_off_change_nothing(before: Sequence[Sequence[Act]], late: Sequence[End]) -> None:
     fence_off(before, late)
-
-
-# -- retention ---------------------------------------------------------------------------------------------------
 
 
 def sweep(drawn: Sequence[Sequence[Act]]) -> None:
@@ -323,9 +340,6 @@ def test_a_stuck_workflow_is_kept_though_all_its_tasks_have_ended() -> None:
             assert len(storage.undo_log(ROOTS[0])) == 1
 
 
-# -- what would be seen if it were otherwise ---------------------------------------------------------------------
-
-
 def keeps_no_rounds(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sqlite_workflows, "_UPDATE", sqlite_workflows._UPDATE.replace("round = ?", "round = 0 * ?"))
 
@@ -335,9 +349,18 @@ def stops_too_much(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryWorkflows, "stop", lambda table, *args: [*stop(table, *args), bytes(16)])
 
 
-def decides_by_the_first_outcome(patch: pytest.MonkeyPatch) -> None:
-    end = Ledger._end
-    patch.setattr(Ledger, "_end", lambda ledger, row, *args: None if ledger._arrivals else end(ledger, row, *args))
+def admits_too_early(patch: pytest.MonkeyPatch) -> None:
+    def end(ledger: Ledger, outcomes: Sequence[Outcome]) -> list[Record]:
+        follow_ups: list[Record] = []
+        for outcome in outcomes:
+            assert outcome.part is not None
+            ledger._load((outcome.part.workflow,))
+            row = ledger._row(outcome.part.workflow, outcome.id)
+            ledger._end(row, outcome.part, outcome)
+            follow_ups += ledger._admit(row, outcome.follow_ups)
+        return follow_ups
+
+    patch.setattr(Ledger, "end", end)
 
 
 def ends_what_was_fenced_off(patch: pytest.MonkeyPatch) -> None:
@@ -364,7 +387,7 @@ few = st.lists(ends, min_size=2, max_size=4)
 PLANTED: list[tuple[Callable[[pytest.MonkeyPatch], None], Callable[..., None], list[Any]]] = [
     (keeps_no_rounds, play, [st.just((*STUCK, [Order(ROOTS[0], OrderKind.RESUME, "")]))]),
     (stops_too_much, play, [batches]),
-    (decides_by_the_first_outcome, split_and_whole, [st.just(()), few, st.integers(1, 3)]),
+    (admits_too_early, what_follows, []),
     (ends_what_was_fenced_off, fence_off, [batches, few]),
     (deletes_the_stuck, sweep, [st.just(STUCK)]),
     (leaves_undo_entries, sweep, [batches]),
