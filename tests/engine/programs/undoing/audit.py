@@ -43,15 +43,19 @@ class Audit:
         return n >= 0 and self._world.doing[n].pivot
 
     def check(self) -> None:
+        self.check_on_the_way()
+        self.each_completed_step_is_undone_if_and_only_if_it_ends_compensated()
+        self.it_ends_as_its_steps_ended()
+
+    def check_on_the_way(self) -> None:
+        """What must be true of a workflow that has not ended, too."""
         for _, line in self._all("miscounts", "forgets"):
             raise Wrong(f"it {line.what}: {line.more}")
-        self.each_completed_step_is_undone_if_and_only_if_it_ends_compensated()
         self.no_step_is_undone_before_its_outcome_is_known()
         self.steps_are_undone_one_at_a_time_the_last_one_first()
         self.nothing_is_undone_after_the_pivot()
         self.a_failed_undo_holds_the_others_until_it_is_resumed()
         self.no_step_starts_once_the_workflow_is_being_undone()
-        self.it_ends_as_its_steps_ended()
 
     def _owed(self, n: int) -> set[str]:
         """The undos of a step that has had its effect, or may have."""
@@ -156,6 +160,10 @@ class Audit:
 def play(plan: Plan) -> None:
     with tempfile.TemporaryDirectory() as folder:
         world = World(plan, Path(folder))
-        world.play()
+        try:
+            world.play()
+        except Wrong:
+            Audit(world).check_on_the_way()  # it says more than that the workflow has not ended
+            raise
         Audit(world).check()
         world.system.stop(5.0)

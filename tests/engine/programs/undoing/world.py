@@ -332,7 +332,7 @@ class World:
         raise Wrong("it is stuck again and again")
 
     def _wait(self) -> WorkflowState:
-        gate, until = self.runtime.gate(), self.runtime.monotonic() + DEADLINE
+        gate, nap, until = self.runtime.gate(), 1.0, self.runtime.monotonic() + DEADLINE
         while self.runtime.monotonic() < until:
             found = self.system.workflow(self.ROOT)
             listed = {each.id for each in self.system.workflows(state=found.state)}
@@ -340,7 +340,8 @@ class World:
                 raise Wrong("it is stuck, and is not listed")
             if found.state.final or found.state is WorkflowState.STUCK:
                 return found.state
-            gate.wait(1.0)
+            gate.wait(nap)
+            nap = min(nap * 1.5, 60.0)
             if self.runtime.crashed:
                 raise EverActError("crashed")
         raise Wrong(f"it has not ended: {found}\n{found.tree()}")
