@@ -245,11 +245,11 @@ def is_parked(outcome: Outcome) -> bool:
 
 def was_written(outcome: Outcome, record: Record | None) -> bool:
     """Whether an outcome that does not fit is there already: its commit had failed after it was written."""
-    return (
-        record is not None
-        and (record.seq, record.owner) == (outcome.seq, outcome.owner)
-        and (record.status, record.attempt, record.finished) == (outcome.status, outcome.attempt, outcome.finished)
-    )
+    if record is None or (record.seq, record.owner) != (outcome.seq, outcome.owner):
+        return False
+    if is_parked(outcome):  # what it has parked may have been woken since
+        return True
+    return (record.status, record.attempt, record.finished) == (outcome.status, outcome.attempt, outcome.finished)
 
 
 def was_claimed(claim: Record, record: Record | None, incarnation: int) -> bool:
@@ -316,8 +316,12 @@ def settle_finish(message: FinishDelivery, tickets: Tickets) -> Ticket | None:
     ticket = message.ticket
     ticket.state = DONE
     ticket.delivery = None
-    if outcome.status >= st.COMPLETED or is_parked(outcome):
+    if outcome.status >= st.COMPLETED:
         tickets.resident.pop(outcome.id, None)
+        return None
+    if is_parked(outcome):
+        if tickets.resident.get(outcome.id) is ticket:  # else it has been woken already
+            del tickets.resident[outcome.id]
         return None
     record = ticket.record
     record.status = outcome.status

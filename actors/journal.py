@@ -169,19 +169,6 @@ class Journal(ThreadActor):
         if self._dismissal is not None:
             self.dismiss(self._dismissal)
 
-    def look_for_ends(self) -> None:
-        """Tell those who wait for a task or workflow that another node has ended; in a turn.
-
-        Raises:
-            StorageError: It cannot be read.
-        """
-        release(self.watchers.look(self.tickets.resident, self._storage.get))
-        others = self.settlement.workflow_watchers
-        for id in list(others.waiting):  # noqa: A001 - the workflow's own word
-            row = self._storage.workflow(id)
-            if row is not None and row.state.final:
-                release(others.settle(id, row.state))
-
     def _plan(self, commit: Commit, messages: list[Any]) -> None:
         for message in messages:
             kind = type(message)
@@ -241,6 +228,7 @@ class Journal(ThreadActor):
         """Storage has not taken these messages: tell their callers, and try what has none again later."""
         if may_be_written(error):
             self._run_what_is_there([message for message in messages if type(message) is StoreTasks])
+            self.call_after(REWRITE_SECONDS, lambda: self.submit(InTurn(self.settlement.look_around)))
         waiting = [message for message in messages if getattr(message, "waiter", None) is not None]
         for message in waiting:
             message.waiter.settle(error=told(message, error))

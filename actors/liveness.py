@@ -89,7 +89,7 @@ class Liveness:
             self._taken_over(self._storage.adopt(self._types, now), now)
             if self._failing:  # it may have been written all the same, and is not found anew then
                 self._router.look_in_storage(now, self._types)
-            self._journal.look_for_ends()
+            self._journal.settlement.look_for_ends()
             self._journal.settlement.look_for_asked(now)
             self._failing = False
         except StorageError as error:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from everact.actors.baton import AnyWaiter
+from everact.actors.baton import AnyWaiter, release
 from everact.actors.commit import (
     Commit,
     PlannedCancel,
@@ -30,6 +30,7 @@ from everact.storage.changes import Changes
 from everact.storage.protocol import Committed, Storage
 from everact.tasks import status as st
 from everact.tasks.cancellation import CancelOutcome, CancelReason
+from everact.tasks.errors import StorageError
 from everact.tasks.record import TASK, Record
 
 logger = logging.getLogger("everact.journal")
@@ -129,7 +130,7 @@ class Settlement:
                 return
             follow_ups = self.present(follow_ups)
             if outcome.part is not None:
-                self.look_around()  # what it made of its workflow was not told
+                self.submit(InTurn(self.look_around))  # what it made of its workflow was not told
         if finish.ticket.claimed:
             self.router.ended(finish.ticket)
         if (series := finish.ticket.pool.series) is not None and not is_parked(outcome):
@@ -245,16 +246,29 @@ class Settlement:
         finish.ticket.delivery = None
         if finish.ticket.claimed:
             self.router.ended(finish.ticket)
-        self._tickets.resident.pop(finish.outcome.id, None)
+        if self._tickets.resident.get(finish.outcome.id) is finish.ticket:
+            del self._tickets.resident[finish.outcome.id]
 
-    def look_around(self) -> None:
-        """Find in storage what a commit has made of workflows without that being told: it seemed to have failed."""
-        self.submit(InTurn(self._look_for_compensations))
-        self.submit(InTurn(self.look_for_asked))
-
-    def _look_for_compensations(self, now: int) -> None:
+    def look_around(self, now: int) -> None:
+        """Find in storage what a commit has done without telling, since it seemed to have failed."""
         self.router.look_in_storage(now, self.router.names)
-        self.router.go_on(now)
+        try:
+            self.look_for_asked(now)
+            self.look_for_ends()
+        except StorageError as error:
+            logger.debug("what a failed commit has done cannot be read; the next tick looks again", exc_info=error)
+
+    def look_for_ends(self) -> None:
+        """Tell those who wait for a task or workflow whose end was not told here: another node has ended it.
+
+        Raises:
+            StorageError: It cannot be read.
+        """
+        release(self.watchers.look(self._tickets.resident, self._storage.get))
+        for id in list(self.workflow_watchers.waiting):  # noqa: A001 - the workflow's own word
+            row = self._storage.workflow(id)
+            if row is not None and row.state.final:
+                release(self.workflow_watchers.settle(id, row.state))
 
     def look_for_asked(self, now: int) -> None:  # noqa: ARG002 - the signature is InTurn's
         """Stop what is to stop as its workflow unwinds though nobody here was told: before a crash, by another node.

@@ -119,6 +119,8 @@ class BatchWriter:
 
     def _end(self, outcomes: Sequence[Outcome], inserts: Sequence[Record]) -> None:
         """Write outcomes, then what follows from those that took effect, then the other inserts."""
+        if self._ledger is not None:
+            outcomes = self._without_parked_before(outcomes)
         ended = self._update(outcomes, statements.end)
         self._history += [outcome.history for outcome in ended if outcome.history is not None]
         follow_ups = [record for outcome in ended for record in outcome.follow_ups]
@@ -130,6 +132,16 @@ class BatchWriter:
             self._ledger.stored(self._committed.taken)
         if self._committed.taken:
             self._history += key_taken_rows(ended, self._committed.taken, self._batch.now)
+
+    def _without_parked_before(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+        """Lose the outcomes of sagas that have started that very stage before: that commit is sent a second time.
+
+        Their attempts are not counted, so the fence lets them in as often as they come.
+        """
+        stages = {o.seq: o.follow_ups[0].id for o in outcomes if o.part is not None and o.part.parked and o.follow_ups}
+        known = {seq for seq, step in stages.items() if standing.exists(self._connection, step)}
+        self._committed.lost |= known
+        return [outcome for outcome in outcomes if outcome.seq not in known] if known else outcomes
 
     def _update(
         self,

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from operator import attrgetter
 
-from everact.storage import memory_backlog
+from everact.storage import memory_backlog, memory_seqs
 from everact.storage.adoption import Group, Pair, plan_adoption
 from everact.storage.ledger import Ledger
 from everact.storage.memory_workflows import MemoryWorkflows
@@ -26,7 +26,7 @@ from everact.storage.protocol import (
 )
 from everact.storage.remarks import cancel_requested, key_taken_rows, recovered
 from everact.tasks import status as st
-from everact.tasks.errors import StorageError, StorageUnavailable
+from everact.tasks.errors import StorageUnavailable
 from everact.tasks.record import HistoryRow, Record
 from everact.tasks.unwinding import Entry, WorkflowRow
 from everact.tasks.workflow import WorkflowState
@@ -66,8 +66,7 @@ class MemoryStorage:
         self._unhandled: dict[str, int] = {}
         self._workflows = MemoryWorkflows(self._ids, self._insert)
         self._ledger: Ledger | None = None
-        self._answer = Committed()
-        """The next answer, empty; made anew only after one that was not."""
+        self._answer = Committed()  # the next one, empty; made anew only after one that was not
 
     def open(self, now: int) -> int:  # noqa: ARG002 - only a file remembers when
         """Begin a new incarnation; see `Storage.open`."""
@@ -89,7 +88,7 @@ class MemoryStorage:
         if batch.in_workflows:
             self._ledger = Ledger(self._workflows, batch.now, self._incarnation, batch.number)
         if len(outcomes) + len(inserts) > 1 or batch.cancels or (outcomes and outcomes[0].follow_ups):
-            self._check_seqs(batch)
+            memory_seqs.check(batch, self._rows)
         if outcomes or self._ledger is not None:
             self._end(outcomes, inserts, batch.now, answer)
         elif inserts:
@@ -134,6 +133,7 @@ class MemoryStorage:
                 or record.owner != outcome.owner
                 or record.attempt != outcome.expected
                 or record.status >= FIRST_TERMINAL
+                or (outcome.part is not None and outcome.part.parked and self._has_begun(outcome))
             ):
                 answer.lost.add(outcome.seq)
                 continue
@@ -163,6 +163,10 @@ class MemoryStorage:
             self._ledger.stored(answer.taken)
         if len(self._ended) > KEPT:
             self._forget_oldest()
+
+    def _has_begun(self, outcome: Outcome) -> bool:
+        """Whether a saga has started that very stage before: its commit is sent a second time, which no fence sees."""
+        return bool(outcome.follow_ups) and outcome.follow_ups[0].id in self._ids
 
     def _forget_oldest(self) -> None:
         """Forget what ended first, unless its workflow still goes on and may ask for it; a few at a time."""
@@ -199,25 +203,12 @@ class MemoryStorage:
                     answer.taken[record.id] = copy.copy(holder)
                     continue
             if rows.setdefault(record.seq, record) is not record:
-                raise _seq_clash(record)
+                raise memory_seqs.clash(record)
             ids[record.id] = record
             if record.workflow is not None:
                 self._workflows.members.setdefault(record.workflow, []).append(record)
             if record.status >= FIRST_TERMINAL:
                 self._ended.append(record)
-
-    def _check_seqs(self, batch: Batch) -> None:
-        """Refuse the whole batch, before any of it is applied, if a `seq` in it is another row's."""
-        follow_ups = [record for ended in (batch.outcomes, batch.cancels) for o in ended for record in o.follow_ups]
-        records = follow_ups + batch.inserts
-        seqs = {record.seq for record in records}
-        if len(seqs) == len(records) and self._rows.keys().isdisjoint(seqs):
-            return
-        ids: dict[int, bytes] = {}
-        for record in records:
-            standing = self._rows.get(record.seq, record)
-            if ids.setdefault(record.seq, standing.id) != record.id:
-                raise _seq_clash(record)
 
     def _request(self, request: CancelRequest, answer: Committed) -> None:
         record = self._rows.get(request.seq)
@@ -281,8 +272,9 @@ class MemoryStorage:
         return plan.adoption
 
     def _unfinished(self) -> list[Group]:
-        unfinished = [record for record in self._rows.values() if record.status < FIRST_TERMINAL]
-        rows = Counter((record.owner, record.type, record.status == st.RUNNING) for record in unfinished)
+        rows = Counter(
+            (r.owner, r.type, r.status == st.RUNNING) for r in self._rows.values() if r.status < FIRST_TERMINAL
+        )
         return [Group(*key, count) for key, count in rows.items()]
 
     def _recover(self, record: Record, now: int) -> None:
@@ -381,10 +373,6 @@ class MemoryStorage:
         if self._open:
             self._crashed.add(self._incarnation)
         self._open = False
-
-
-def _seq_clash(record: Record) -> StorageError:
-    return StorageError(f"these rows cannot be kept, nothing was stored (seq {record.seq} is another task's)")
 
 
 def _fits(record: Record, selection: Selection) -> bool:

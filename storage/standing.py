@@ -30,6 +30,11 @@ def present(connection: sqlite3.Connection, seqs: Sequence[int]) -> set[int]:
     return {seq for (seq,) in fetch(connection, "seq", _BY_SEQ.text_for(parameters), parameters)}
 
 
+def exists(connection: sqlite3.Connection, id: bytes) -> bool:
+    """Tell whether there is a task of this id."""
+    return bool(fetch(connection, "seq", "task WHERE id = ?", (id,)))
+
+
 def left_out(connection: sqlite3.Connection, records: Sequence[Record]) -> dict[bytes, Record]:
     """Find which of the rows just inserted were left out.
 
