@@ -285,7 +285,7 @@ def conclude(row: WorkflowRow, now: int) -> bool:
 def _final(row: WorkflowRow) -> WorkflowState:
     if row.state is COMPENSATING:
         return WorkflowState.COMPENSATED if row.placed else WorkflowState.CANCELLED
-    if row.trigger is not None and not row.pivoted:
+    if row.trigger is not None:  # before the pivot, as later ones park the workflow
         return WorkflowState.FAILED
     return WorkflowState.CANCELLED if row.recalled else WorkflowState.COMPLETED
 

@@ -26,6 +26,10 @@ class Deadlock(EverActError):
     """Nobody can run and nobody waits for a time: the system under test would hang for ever."""
 
 
+class Over(BaseException):
+    """Raised in the threads that a simulation has left, so that they leave too."""
+
+
 class Fiber:
     """A thread that runs only while it holds the baton."""
 
@@ -97,7 +101,7 @@ class SeededRuntime:
         self._chance, self._seed, self._time = random.Random(seed), seed, 0.0
         self._driver = self._current = Fiber("driver", None)
         self._fibers = [self._driver]
-        self.crash_at, self.commits, self.crashed, self._stuck = crash_at, 0, False, ""
+        self.crash_at, self.commits, self.crashed, self._stuck, self._over = crash_at, 0, False, "", False
         self.monotonic: Callable[[], float] = lambda: self._time
         self.random = self._chance.random
 
@@ -137,11 +141,17 @@ class SeededRuntime:
 
         def target() -> None:
             fiber.baton.acquire()
-            run()
-            fiber.ended = True
-            self._pass_on()
+            try:
+                if not self._over:
+                    run()
+                    fiber.ended = True
+                    self._pass_on()
+            except Over:
+                return
 
         self._fibers.append(fiber)
+        if self._over:
+            fiber.baton.release()
         threading.Thread(target=target, name=name, daemon=True).start()
         return fiber
 
@@ -159,10 +169,14 @@ class SeededRuntime:
 
     def wait(self, ready: Callable[[], object], timeout: float | None) -> bool:
         """Hand the baton on until `ready()` holds; False when `timeout` virtual seconds have passed before."""
+        if self._over:
+            raise Over
         me = self._current
         me.ready, me.deadline = ready, None if timeout is None else self._time + max(timeout, 0.0)
         self._pass_on()
         me.baton.acquire()
+        if self._over:
+            raise Over
         if self._stuck:
             raise Deadlock(self._stuck)
         return bool(ready())
@@ -186,7 +200,14 @@ class SeededRuntime:
             fiber.ended = fiber is not self._driver
         if victim is not self._driver:
             self._pass_on()
-            threading.Event().wait()  # daemon: it goes with the process
+            victim.baton.acquire()
+            raise Over
+
+    def end(self) -> None:
+        """Let the threads go that a crash, or a test that has failed, left where they were. Nothing runs after this."""
+        self._over = True
+        for fiber in self._fibers:
+            fiber.baton.release()
 
 
 def void(_: object) -> None:

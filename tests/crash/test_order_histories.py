@@ -72,6 +72,7 @@ def play(script: Script, seed: int, crash_at: int, folder: Path) -> tuple[bool, 
         notes.life, runtime.crashed = 2, False
         system = serve(script, notes, runtime, path)
     system.stop(10)
+    runtime.end()
     return crashed, [
         f"{script}; seed {seed}, crash at {crash_at}: {fault}" for fault in faults(script, look(path), notes.lines)
     ]

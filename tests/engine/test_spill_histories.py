@@ -67,6 +67,7 @@ class History:
         self._idle()
         self._audit()
         self._system.stop(5.0)
+        self._runtime.end()
 
     @property
     def _tickets(self) -> Any:

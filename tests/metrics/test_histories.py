@@ -58,6 +58,7 @@ QUIET = {
     "everact_tasks_unhandled": 0,
     "everact_pools_suspended": 0,
     "everact_threads_abandoned": 0,
+    "everact_workflows_stuck": 0,
     "everact_storage_full": 0,
     "everact_build_info": 1,
     "everact_actors_alive internal": 3,

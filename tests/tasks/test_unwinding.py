@@ -182,6 +182,13 @@ def test_after_the_pivot_a_trigger_parks_and_a_resumed_workflow_goes_forward(fie
     assert workflow.state is WorkflowState.COMPLETED
 
 
+def test_a_failure_with_nothing_to_undo_is_the_workflows_though_the_pivot_completes_after_it() -> None:
+    workflow = running(steps=2)
+    end(workflow, status.FAILED)
+    end(workflow, status.COMPLETED, pivot=True)
+    assert workflow.state is WorkflowState.FAILED
+
+
 def test_a_pivot_that_completes_too_late_parks() -> None:
     workflow = running(steps=1, entries=1, state=COMPENSATING)
     end(workflow, status.COMPLETED, pivot=True, cause="Ship")
@@ -216,7 +223,7 @@ class Model:
             return None
         if self.unwinds:
             return WorkflowState.COMPENSATED if self.entries else WorkflowState.CANCELLED
-        return WorkflowState.FAILED if self.causes and not self.pivoted else WorkflowState.COMPLETED
+        return WorkflowState.FAILED if self.causes else WorkflowState.COMPLETED
 
     def _count(self, *states: str) -> int:
         return sum(state in states for state in self.entries.values())

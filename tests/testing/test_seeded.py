@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import threading
 from typing import Any
 
 import pytest
@@ -68,7 +69,19 @@ def play(world: World) -> tuple[History, dict[TaskStatus, int]]:
         system.wait_idle(1000)
     counts = system.counts()
     system.stop(10)
+    world.runtime.end()
     return world.history, counts
+
+
+def test_a_simulation_that_has_ended_leaves_no_thread_behind(tmp_path: pathlib.Path) -> None:
+    before = set(threading.enumerate())
+    for seed in range(6):
+        _, counts = play(World(seed, tmp_path / f"{seed}.db", crash_at=2 + seed))
+        assert counts[TaskStatus.COMPLETED] >= 10
+    left = set(threading.enumerate()) - before
+    for thread in left:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in left), left
 
 
 def test_a_run_without_a_crash_finishes_everything_in_virtual_time(tmp_path: pathlib.Path) -> None:

@@ -162,8 +162,10 @@ def play(plan: Plan) -> None:
         world = World(plan, Path(folder))
         try:
             world.play()
+            Audit(world).check()
+            world.system.stop(5.0)
         except Wrong:
             Audit(world).check_on_the_way()  # it says more than that the workflow has not ended
             raise
-        Audit(world).check()
-        world.system.stop(5.0)
+        finally:
+            world.runtime.end()

@@ -27,7 +27,7 @@ DEADLINE = 600.0
 """Virtual seconds in which each workflow must have ended, or be stuck."""
 TIMEOUT, GRACE, LONG = 5.0, 1.0, 30.0
 NO_STEP = -1
-SMALL = Settings(grace=GRACE)
+SMALL = Settings(grace=GRACE, metrics=False)
 
 
 @dataclass(frozen=True)
