@@ -6,12 +6,13 @@ a batch which storage refuses can be tried again message by message.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from everact.actors.messages import CancelTasks, ClaimTasks, FinishDelivery, MarkRunning, OrderWorkflow, StoreTasks
 from everact.actors.part import part_of
+from everact.actors.pool import Pool
 from everact.actors.ticket import CANCELLED, DONE, QUEUED, STARTED, Ticket, Tickets, begun
 from everact.storage.protocol import Batch, CancelRequest, Claim, Committed, Outcome, Storage, outcome_of
 from everact.tasks import status as st
@@ -72,8 +73,9 @@ class Commit:
     """
 
     __slots__ = (
-        "_find",
+        "_handles",
         "_numbers",
+        "_pools",
         "_storage",
         "_tickets",
         "batch",
@@ -86,11 +88,12 @@ class Commit:
     )
 
     def __init__(
-        self, now: int, tickets: Tickets, numbers: Numbers, storage: Storage, find: Callable[[Record], Ticket | None]
+        self, now: int, tickets: Tickets, numbers: Numbers, storage: Storage, pools: Mapping[str, Pool]
     ) -> None:
         self.batch = Batch(now)
         self.orders: list[OrderWorkflow] = []
-        self._find = find
+        self._pools = pools
+        self._handles = pools.__contains__
         self.finishes: list[FinishDelivery] = []
         self.stores: list[StoreTasks] = []
         self.others: list[Any] = []
@@ -123,6 +126,7 @@ class Commit:
     def _concerns_workflows(self) -> None:
         self.batch.in_workflows = True
         self.batch.number = self._numbers.give
+        self.batch.handles = self._handles
 
     def store(self, message: StoreTasks) -> None:
         """Plan new tasks."""
@@ -209,7 +213,7 @@ class Commit:
         elif begun(record) or record.status == st.RUNNING:  # if that, in a process that has died
             self._request(cancel, record)
         else:
-            self._cancel_now(cancel, record, self._find(record))
+            self._cancel_now(cancel, record, None)
 
     def _cancel_now(self, cancel: PlannedCancel, record: Record, ticket: Ticket | None) -> None:
         cancel.seq, cancel.type = record.seq, record.type
@@ -218,13 +222,18 @@ class Commit:
         cancel.stored.finished = self.batch.now
         cancel.stored.error = TaskError("everact.tasks.errors.TaskCancelled", cancel.reason) if cancel.reason else None
         self.batch.cancels.append(cancel.stored)
-        uncertain = ticket is not None and ticket.doubtful
+        pool = self._pools.get(record.type)
+        uncertain = self._may_have_begun(record) if ticket is None else ticket.doubtful
         if record.workflow is not None or uncertain:
-            spec = None if ticket is None else ticket.pool.spec
+            spec = None if pool is None else pool.spec
             part = part_of(record, spec, cancel.stored, self.batch.now, uncertain=uncertain)
             if record.workflow is not None or part.entries:
                 cancel.stored.part = part
                 self._concerns_workflows()
+
+    def _may_have_begun(self, record: Record) -> bool:
+        """As `Ticket.doubtful`, of a task that is not resident."""
+        return record.owner != self._numbers.incarnation and self._storage.crashed(record.owner)
 
     def _request(self, cancel: PlannedCancel, record: Record) -> None:
         cancel.seq = record.seq

@@ -106,7 +106,7 @@ class Journal(ThreadActor):
         if self.reserve.used:
             new, messages = self.reserve.turn_away(messages)
             self._refuse(new, refusal())
-        commit = Commit(self.runtime.now(), self.tickets, self._numbers, self._storage, self.router.ticket)
+        commit = Commit(self.runtime.now(), self.tickets, self._numbers, self._storage, self.router.named)
         try:
             self._plan(commit, messages)
             committed = NOTHING_LOST if commit.empty else self._commit(commit.batch)

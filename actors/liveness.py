@@ -91,6 +91,7 @@ class Liveness:
                 self._router.look_in_storage(now, self._types)
             self._journal.settlement.look_for_ends()
             self._journal.settlement.look_for_asked(now)
+            self._journal.settlement.take_in_unowned(now)
             self._failing = False
         except StorageError as error:
             level = logging.DEBUG if self._failing else logging.WARNING

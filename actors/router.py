@@ -34,6 +34,7 @@ class Router:
         submit: Sends the journal a message.
         wake_at: Has `due` called, in a turn, at a wall-clock time.
         call_after: Calls a function after some seconds.
+        named: The pools by the stored names of their types.
         has_more: Whether `go_on` may have something to do. Asked in each turn, so it is not worked out anew.
     """
 
@@ -54,6 +55,7 @@ class Router:
         self._tickets = tickets
         self._backlog = backlog
         self._pools = pools
+        self.named = {name: pool for pool in pools for name in pool.names}
         self._max_crashes = max_crashes
         self._agenda = Agenda(agenda_bound)
         self._claims = Claims()
@@ -190,11 +192,6 @@ class Router:
         return self._backlog.ticket(record)
 
     @property
-    def names(self) -> list[str]:
-        """The stored names of all types that are handled here."""
-        return [name for pool in self._pools for name in pool.names]
-
-    @property
     def idle(self) -> bool:
         """Whether nothing that is ready or retried waits in storage. Asked only when nothing resident is at work."""
         return not self._spilled and (self._agenda.horizon == math.inf or not self._backlog.retrying())
@@ -207,7 +204,7 @@ class Router:
             self.due(now)  # the turn that was to do so has failed
         if now < self._seen:
             # What a page found not to be due yet, though it was noted as due before the clock was set back.
-            self.look_in_storage(now, self.names)
+            self.look_in_storage(now, self.named)
         self._seen = now
         if self._runtime.monotonic() >= self._pause_until:
             try:

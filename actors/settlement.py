@@ -251,7 +251,7 @@ class Settlement:
 
     def look_around(self, now: int) -> None:
         """Find in storage what a commit has done without telling, since it seemed to have failed."""
-        self.router.look_in_storage(now, self.router.names)
+        self.router.look_in_storage(now, self.router.named)
         try:
             self.look_for_asked(now)
             self.look_for_ends()
@@ -277,7 +277,7 @@ class Settlement:
             StorageError: It cannot be read.
         """
         found: dict[str, list[bytes]] = {}
-        for record in self._storage.asked(self.router.names):
+        for record in self._storage.asked(self.router.named):
             if record.workflow is None or record.kind != TASK or self._is_told(record):
                 continue
             row = self._storage.workflow(record.workflow)
@@ -285,6 +285,17 @@ class Settlement:
                 found.setdefault(record.cancel_requested or "", []).append(record.id)
         for reason, ids in found.items():
             self.submit(CancelTasks(ids, reason, None, CancelReason.WORKFLOW))
+
+    def take_in_unowned(self, now: int) -> None:
+        """Claim what another node has made for a workflow and cannot run itself; the first one that asks gets it.
+
+        Raises:
+            StorageError: It cannot be read.
+        """
+        found = [r for r in self._storage.unowned(self.router.named) if r.id not in self._tickets.resident]
+        tickets = [ticket for record in found if (ticket := self.router.load(record)) is not None]
+        if tickets:
+            self.router.route(tickets, now)
 
     def _is_told(self, record: Record) -> bool:
         """Whether a resident task knows that it is to stop; one that has never started is not to start for that."""

@@ -71,6 +71,10 @@ class StorageSeam:
         """See `Storage.asked`."""
         return self._call(self._storage.asked, types)
 
+    def unowned(self, types: Collection[str]) -> list[Record]:
+        """See `Storage.unowned`."""
+        return self._call(self._storage.unowned, types)
+
     def crashed(self, owner: int) -> bool:
         """See `Storage.crashed`."""
         return self._call(self._storage.crashed, owner)

@@ -91,8 +91,7 @@ class BatchWriter:
         self._committed = Committed()
         self._history = []
         if self._batch.in_workflows:
-            table = SqliteWorkflows(self._connection)
-            self._ledger = Ledger(table, self._batch.now, self._owner, self._batch.number)
+            self._ledger = Ledger(SqliteWorkflows(self._connection), self._batch, self._owner)
         with transaction(self._connection):
             self._apply()
             self.deciding = True

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
 from everact.storage.changes import Answer, Changes, Move, Order, OrderKind, Stop
 from everact.storage.compensations import again, compensation
-from everact.storage.protocol import Outcome
+from everact.storage.protocol import NOBODY, Batch, Outcome
 from everact.tasks import status as st
 from everact.tasks import unwinding
 from everact.tasks.record import COMPENSATION, TASK, HistoryRow, Record, TaskError
@@ -82,13 +82,13 @@ class Ledger:
         history: What there is to write into the history of workflows' roots.
     """
 
-    def __init__(self, table: WorkflowTable, now: int, owner: int, give: Callable[[Record], Record]) -> None:
+    def __init__(self, table: WorkflowTable, batch: Batch, owner: int) -> None:
         self.changes = Changes()
         self.history: list[HistoryRow] = []
         self._table = table
-        self._now = now
+        self._now = batch.now
+        self._batch = batch
         self._owner = owner
-        self._give = give
         self._rows: dict[bytes, WorkflowRow] = {}
         self._before: dict[bytes, WorkflowState | None] = {}
         self._joins: dict[bytes, int] = {}
@@ -274,18 +274,30 @@ class Ledger:
     def _wake(self, sagas: Iterable[bytes]) -> None:
         for saga in sagas:
             if self._rows[self._workflow_of[saga]].state is WorkflowState.RUNNING:
-                self.changes.woken.append(self._table.wake(saga, self._now, self._owner))
+                record = self._table.task(saga)
+                assert record is not None  # noqa: S101 - its row has just been changed
+                self.changes.woken.append(self._table.wake(saga, self._now, self._home(record)))
+
+    def _home(self, record: Record) -> int:
+        """Who is to run it."""
+        return self._owner if self._batch.handles(record.type) else NOBODY
+
+    def _make(self, row: WorkflowRow, record: Record) -> None:
+        """Store a task that the workflow's own rules ask for."""
+        record = self._batch.number(record)
+        record.owner = self._home(record)
+        self._table.insert(record)
+        unwinding.opened(row, record.kind)
+        self.changes.made.append(record)
 
     def _play(self, row: WorkflowRow) -> None:
         entry = self._table.entries(row.id, EntryState.PENDING)[-1]
         step, source = self._table.task(entry.step), self._table.task(entry.source) if entry.source else None
-        record = self._give(compensation(entry, step, source, self._now))
-        self._table.insert(record)
-        unwinding.opened(row, record.kind)
+        record = compensation(entry, step, source, self._now)
+        self._make(row, record)
         row.playing = record.id
         entry.state = EntryState.PLAYING
         self._table.update(entry)
-        self.changes.made.append(record)
 
     # -- orders --------------------------------------------------------------------------------------------
 
@@ -343,9 +355,7 @@ class Ledger:
         failed = self._table.task(id)
         if failed is None or failed.status == st.COMPLETED:
             return  # it aborted the workflow, and there is nothing to repeat
-        record = self._give(again(failed, self._now))
-        self._table.insert(record)
-        unwinding.opened(row, record.kind)
+        record = again(failed, self._now)
+        self._make(row, record)
         if record.flow is not None and record.flow.join is not None:
             self._expect(record.flow.join, row, 1)
-        self.changes.made.append(record)

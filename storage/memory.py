@@ -13,6 +13,7 @@ from everact.storage.adoption import Group, Pair, plan_adoption
 from everact.storage.ledger import Ledger
 from everact.storage.memory_workflows import MemoryWorkflows
 from everact.storage.protocol import (
+    NOBODY,
     NOTHING_LOST,
     Adoption,
     Batch,
@@ -86,7 +87,7 @@ class MemoryStorage:
         answer = self._answer
         outcomes, inserts = batch.outcomes, batch.inserts
         if batch.in_workflows:
-            self._ledger = Ledger(self._workflows, batch.now, self._incarnation, batch.number)
+            self._ledger = Ledger(self._workflows, batch, self._incarnation)
         if len(outcomes) + len(inserts) > 1 or batch.cancels or (outcomes and outcomes[0].follow_ups):
             memory_seqs.check(batch, self._rows)
         if outcomes or self._ledger is not None:
@@ -327,6 +328,11 @@ class MemoryStorage:
     def asked(self, types: Collection[str]) -> list[Record]:
         """Read what was asked to stop; see `Storage.asked`."""
         return [copy.copy(record) for record in self._waiting(types, ()) if record.cancel_requested is not None]
+
+    def unowned(self, types: Collection[str]) -> list[Record]:
+        """Read what is nobody's; see `Storage.unowned`."""
+        rows = [row for row in list(self._rows.values()) if row.owner == NOBODY and row.status == st.QUEUED]
+        return [copy.copy(row) for row in rows if row.type in types]
 
     def crashed(self, owner: int) -> bool:
         """Whether that incarnation was abandoned."""

@@ -82,8 +82,16 @@ class Claim(msgspec.Struct, frozen=True):
     expected: int
 
 
+NOBODY = 0
+"""The owner of rows that the first node which handles their type may claim; no incarnation has this number."""
+
+
 def _unnumbered(record: Record) -> Record:
     return record
+
+
+def _all_types(name: str) -> bool:  # noqa: ARG001 - a default
+    return True
 
 
 class Batch(msgspec.Struct):
@@ -95,6 +103,7 @@ class Batch(msgspec.Struct):
     Attributes:
         in_workflows: Whether any of it concerns a workflow of several tasks; if not, nobody looks for that.
         number: Gives a row that the commit itself makes its `seq` and owner.
+        handles: Whether rows of a type can run here; what the commit makes or wakes of others is nobody's.
     """
 
     now: int
@@ -107,6 +116,7 @@ class Batch(msgspec.Struct):
     orders: list[Order] = msgspec.field(default_factory=list)
     in_workflows: bool = False
     number: Callable[[Record], Record] = _unnumbered
+    handles: Callable[[str], bool] = _all_types
 
 
 class Committed(msgspec.Struct):
@@ -278,6 +288,10 @@ class Storage(Protocol):
 
     def asked(self, types: Collection[str]) -> list[Record]:
         """Unfinished rows, this incarnation's or adopted by it, that have been asked to stop."""
+        ...
+
+    def unowned(self, types: Collection[str]) -> list[Record]:
+        """QUEUED rows of these types that are nobody's, a few hundred at the most."""
         ...
 
     def crashed(self, owner: int) -> bool:

@@ -253,6 +253,11 @@ class SqliteStorage:
         with self._opened().reader() as connection:
             return sqlite_workflows.asked(connection, self._incarnation, types)
 
+    def unowned(self, types: Collection[str]) -> list[Record]:
+        """Read what is nobody's; see `Storage.unowned`."""
+        with self._opened().reader() as connection:
+            return sqlite_workflows.unowned(connection, types)
+
     def crashed(self, owner: int) -> bool:
         """Whether that incarnation is dead and did not write that it ended; its row stays while it owns anything."""
         rows = self._fetch("ended", "incarnation WHERE number = ?", (owner,))

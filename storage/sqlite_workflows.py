@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from everact.storage import statements
+from everact.storage.protocol import NOBODY
 from everact.storage.rows import RECORD, as_record, fetch
 from everact.storage.statements import ManyRows, chunks
 from everact.tasks.record import Record
@@ -41,6 +42,7 @@ UPDATE task SET cancel_requested = coalesce(cancel_requested, ?)
 WHERE workflow = ? AND status < 3 AND kind = 'task'
 """
 _ASKED = "task INDEXED BY task_asked WHERE cancel_requested IS NOT NULL AND status < 3"
+_UNOWNED = f"task INDEXED BY task_waiting WHERE status < 2 AND owner = {NOBODY} LIMIT 500"
 _ADOPTED = "adoption WHERE adopter = ?"
 _UNDER_WAY = """
 workflow INDEXED BY workflow_open WHERE finished IS NULL AND id > ? AND state IN (SELECT value FROM json_each(?))
@@ -206,3 +208,9 @@ def asked(connection: sqlite3.Connection, me: int, types: Collection[str]) -> li
     mine = {(number, type_) for number, type_ in fetch(connection, "incarnation, type", _ADOPTED, (me,))}
     mine |= {(me, type_) for type_ in types}
     return [record for record in found if record.type in types and (record.owner, record.type) in mine]
+
+
+def unowned(connection: sqlite3.Connection, types: Collection[str]) -> list[Record]:
+    """Read what is nobody's, usually nothing; see `Storage.unowned`."""
+    found = [as_record(row) for row in fetch(connection, RECORD, _UNOWNED)]
+    return [record for record in found if record.type in types]

@@ -32,8 +32,8 @@ class Listening(ThreadRuntime):
 METHODS = {name for name, _ in inspect.getmembers(Storage, inspect.isfunction) if not name.startswith("_")}
 
 
-RARE = {"abandon", "alive", "crashed", "release_reserve", "restore_reserve", "retrying", "sweep"}
-"""Called when a node has died, much is waiting or old, or the disk is full; there is no other way to storage either."""
+RARE = {"abandon", "alive", "crashed", "release_reserve", "restore_reserve", "retrying", "sweep", "unowned"}
+"""Called at a tick, when a node has died, much waits or is old, or the disk is full; there is no other way either."""
 
 
 def test_the_seam_has_every_method_of_a_storage() -> None:

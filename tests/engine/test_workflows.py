@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -513,3 +514,63 @@ def test_a_step_that_a_deploy_interrupted_is_undone_once_if_it_then_fails(lab: L
     workflow = system.wait_workflow(order.id, WAIT)
     assert (workflow.state, len(workflow.undo_log)) == (WorkflowState.COMPENSATED, 1)
     assert diary == ["handle"] * 3 + ["unknown"]
+
+
+def test_a_compensation_is_tried_again_though_its_handler_sets_no_retry_and_a_timeout_too(
+    lab: Lab, diary: Diary
+) -> None:
+    class Slow(TaskHandler[Reserve]):
+        timeout = 0.2
+
+        def handle(self, task: Reserve, ctx: TaskContext) -> None:
+            ctx.abort_workflow("enough")
+
+        def compensate(self, task: Reserve, ctx: TaskContext) -> None:
+            diary.note(ctx.attempt)
+            if ctx.attempt == 1:
+                ctx.cancellation.wait(WAIT)
+                ctx.cancellation.raise_if_cancelled()
+
+    system = lab.system(Slow)
+    order = system.dispatch(Reserve())
+    assert system.wait_workflow(order.id, WAIT).state is WorkflowState.COMPENSATED
+    assert diary == [1, 2]
+
+
+def test_a_step_that_another_living_node_runs_is_stopped_there(tmp_path: Path, diary: Diary) -> None:
+    """The nodes have shared out what a dead one had left; the one learns from the file what the other has begun."""
+    running, may_fail = threading.Event(), threading.Event()
+
+    @task(name="fails", retry=ONCE)
+    def fail() -> None:
+        assert may_fail.wait(WAIT)
+        raise ValueError
+
+    @task(name="runs")
+    def run(ctx: TaskContext) -> None:
+        running.set()
+        ctx.cancellation.wait(WAIT)
+        diary.note(ctx.cancellation.reason and ctx.cancellation.reason.value)
+        ctx.cancellation.raise_if_cancelled()
+
+    class Begin(TaskHandler[Reserve]):
+        def handle(self, task: Reserve, ctx: TaskContext) -> None:
+            ctx.dispatch(fail.task(), delay=0.01)
+            ctx.dispatch(run.task(), delay=0.01)
+
+        def compensate(self, task: Reserve, ctx: TaskContext) -> None:
+            diary.note("undone")
+
+    url = f"sqlite:///{tmp_path / 'tasks.db'}?durability=process"
+    with ActorSystem(handlers=[Begin, fail, run], storage=url) as dead:
+        for pool in dead._engine.node.pools[1:]:  # type: ignore[union-attr]
+            pool.closed = True
+        order = dead.dispatch(Reserve()).wait(WAIT).id
+    with (
+        ActorSystem("first", handlers=[Begin, fail], storage=url) as first,
+        ActorSystem("second", handlers=[run], storage=url),
+    ):
+        assert running.wait(WAIT)
+        may_fail.set()
+        assert first.wait_workflow(order, WAIT).state is WorkflowState.COMPENSATED
+    assert diary == ["workflow", "undone"]

@@ -11,9 +11,10 @@ import pydantic
 import pytest
 
 from everact.tasks.context import TaskContext
-from everact.tasks.errors import HandlerError
+from everact.tasks.errors import HandlerError, TaskTimeout
 from everact.tasks.handler import TaskHandler, bind
-from everact.tasks.registration import HandlerSpec, specify
+from everact.tasks.registration import COMPENSATION_RETRY, HandlerSpec, specify
+from everact.tasks.retry import Retry
 from everact.tasks.task import task
 
 if TYPE_CHECKING:
@@ -425,3 +426,17 @@ def test_a_result_without_annotation_is_any() -> None:
             return 1
 
     assert spec_of(Silent).result_type is Any
+
+
+def test_a_compensation_is_retried_as_its_handler_says_or_ten_times_if_it_says_nothing() -> None:
+    class Silent(TaskHandler[Pay]):
+        def handle(self, task: Pay, ctx: TaskContext) -> None: ...
+
+    class Says(Silent):
+        retry = Retry(attempts=2)
+
+    (silent,), (says,) = specify([Silent]), specify([Says])
+    assert (silent.retry.attempts, silent.compensation_retry) == (4, COMPENSATION_RETRY)
+    assert COMPENSATION_RETRY.attempts == 10
+    assert TaskTimeout in COMPENSATION_RETRY.on
+    assert says.compensation_retry is says.retry
