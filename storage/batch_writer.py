@@ -137,10 +137,13 @@ class BatchWriter:
 
         Their attempts are not counted, so the fence lets them in as often as they come.
         """
-        stages = {o.seq: o.follow_ups[0].id for o in outcomes if o.part is not None and o.part.parked and o.follow_ups}
-        known = {seq for seq, step in stages.items() if standing.exists(self._connection, step)}
-        self._committed.lost |= known
-        return [outcome for outcome in outcomes if outcome.seq not in known] if known else outcomes
+        again = [outcome for outcome in outcomes if self._has_begun(outcome)]
+        self._lose(again)
+        return [outcome for outcome in outcomes if outcome not in again] if again else outcomes
+
+    def _has_begun(self, outcome: Outcome) -> bool:
+        parked = outcome.part is not None and outcome.part.parked and outcome.follow_ups
+        return bool(parked) and standing.exists(self._connection, outcome.follow_ups[0].id)
 
     def _update(
         self,

@@ -276,6 +276,23 @@ def test_what_follows_from_a_step_does_not_start_if_another_one_of_the_same_batc
     what_follows()
 
 
+def test_a_stage_that_was_begun_before_does_not_keep_its_saga_from_beginning_the_next_one() -> None:
+    with pair() as both:
+        first = both.batch([End(0, COMPLETED, follow_ups=1, parks=True)])
+        both.commit(first)
+        both.act([End(1, COMPLETED)])  # the stage is over, and wakes the saga
+        second = both.batch([End(0, COMPLETED, follow_ups=1, parks=True)])
+        (saga,) = second.outcomes
+        (step,) = saga.follow_ups
+        step.id = bytes([7]) * 16
+        both.number(step)
+        second.outcomes = [*first.outcomes, saga]  # the first commit's outcome was not known: it comes once more
+        answers = [storage.commit(both.own(second)) for storage in both.both()]
+        assert [answer.lost for answer in answers] == [{saga.seq}, {saga.seq}]
+        both.compare()
+        assert both.sqlite.get(step.id) is not None
+
+
 def fence_off(before: Sequence[Sequence[Act]], late: Sequence[End]) -> None:
     with pair() as both:
         for acts in before:
