@@ -26,6 +26,10 @@ class Order:
     amount: int
 
 
+def tell(line: str) -> None:
+    sys.stdout.write(f"  {line}\n")  # in one piece, as steps run on threads of their own
+
+
 class Bank:
     """Stands for a payment service, which may be down."""
 
@@ -37,7 +41,7 @@ class Bank:
 
 @task
 def reserve(order: Order) -> str:
-    print(f"  order {order.number}: reserved")
+    tell(f"order {order.number}: reserved")
     return f"shelf-{order.number}"
 
 
@@ -46,7 +50,7 @@ def charge(order: Order) -> str:
     if order.amount > 1000:
         msg = "card declined"
         raise ValueError(msg)
-    print(f"  order {order.number}: charged {order.amount}")
+    tell(f"order {order.number}: charged {order.amount}")
     return f"payment-{order.number}"
 
 
@@ -59,7 +63,7 @@ def pick(ctx: TaskContext, order: Order) -> None:
         picking.set()
         ctx.cancellation.wait(30)
         ctx.cancellation.raise_if_cancelled()
-    print(f"  order {order.number}: picked")
+    tell(f"order {order.number}: picked")
 
 
 @task(retry=ONCE)
@@ -67,7 +71,7 @@ def ship(order: Order, shelf: str) -> str:
     if order.number == 4:
         msg = "no truck"
         raise ValueError(msg)
-    print(f"  order {order.number}: shipped from {shelf}")
+    tell(f"order {order.number}: shipped from {shelf}")
     return "on its way"
 
 
@@ -82,7 +86,7 @@ def receipt(order: Order) -> None:
 
 @task
 def release(ctx: TaskContext, order: Order) -> None:
-    print(f"  order {order.number}: released ({ctx.outcome})")
+    tell(f"order {order.number}: released ({ctx.outcome})")
 
 
 @task(retry=Retry(attempts=2, delay=0.01))
@@ -90,7 +94,7 @@ def refund(order: Order, payment: str | None) -> None:
     if Bank.down:
         msg = "the bank does not answer"
         raise ConnectionError(msg)
-    print(f"  order {order.number}: refunded {payment}")
+    tell(f"order {order.number}: refunded {payment}")
 
 
 order_saga = Saga(
@@ -110,17 +114,17 @@ def main() -> None:
     with ActorSystem("shop", handlers=handlers, storage=storage) as system:
         print("All goes well")
         done = system.dispatch(order_saga(Order(1, 80)))
-        print(f"  result: {done.result(timeout=30)['ship']}; the receipt was not critical")
+        tell(f"result: {done.result(timeout=30)['ship']}; the receipt was not critical")
 
         print("The card is declined")
         declined = system.wait_workflow(system.dispatch(order_saga(Order(2, 5000))).id, timeout=30)
-        print(f"  {declined.state.value}: {declined.reason.rpartition('failed: ')[2]}")
+        tell(f"{declined.state.value}: {declined.reason.rpartition('failed: ')[2]}")
 
         print("Cancelled half-way")
         waiting = system.dispatch(order_saga(Order(3, 30)))
         picking.wait(30)
-        print(f"  cancel: {system.cancel_workflow(waiting.id, 'the customer has changed her mind').value}")
-        print(f"  {system.wait_workflow(waiting.id, timeout=30).state.value}")
+        tell(f"cancel: {system.cancel_workflow(waiting.id, 'the customer has changed her mind').value}")
+        tell(system.wait_workflow(waiting.id, timeout=30).state.value)
 
         print("The refund fails too")
         Bank.down = True
@@ -128,10 +132,10 @@ def main() -> None:
         while system.workflow(stuck.id).state is not WorkflowState.STUCK:
             threading.Event().wait(0.01)
         for entry in system.workflow(stuck.id).undo_log:
-            print(f"  undo {entry.state}")
+            tell(f"undo {entry.state}")
         Bank.down = False
         system.resume(stuck.id, note="the bank is back")
-        print(f"  {system.wait_workflow(stuck.id, timeout=30).state.value}")
+        tell(system.wait_workflow(stuck.id, timeout=30).state.value)
 
 
 if __name__ == "__main__":
