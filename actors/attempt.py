@@ -25,7 +25,7 @@ from everact.actors.ticket import Delivery, Ticket
 from everact.actors.watch import HANDLE
 from everact.tasks import status as st
 from everact.tasks.cancellation import CancelReason
-from everact.tasks.context import TaskContext
+from everact.tasks.context import context_of
 from everact.tasks.errors import (
     CancelRequested,
     HookTimeout,
@@ -51,6 +51,7 @@ class Attempt:
 
     Attributes:
         started: How many attempts have begun.
+        is_plain: Whether `call` does for `run`.
     """
 
     def __init__(self, cell: HandlerActor) -> None:
@@ -59,36 +60,50 @@ class Attempt:
         self._node = cell.node
         self._spec = cell.spec
         self._now = cell.runtime.now
-        self._submit = cell.node.journal.submit
+        self._hand_over = cell.node.journal.finish
         self._codec = cell.pool.codec
         self._is_async = cell.spec.is_async
         # Asked once, so that a handler without hooks, timeout or middleware pays for none of them.
-        self._plain = not ("on_started" in cell.spec.hooks or cell.spec.timeout or cell.node.middleware)
+        around = "on_started" in cell.spec.hooks or cell.spec.timeout or cell.node.middleware
+        self.is_plain = not (around or self._is_async)
         self._has_on_completed = "on_completed" in cell.spec.hooks
 
     def begin(self, ticket: Ticket, task: Any) -> Delivery:
         """Make the delivery of a ticket that has just left its queue."""
-        return Delivery(ticket, TaskContext(self._node.dispatcher, ticket.record, task), self._cell, self._now())
+        return Delivery(ticket, context_of(self._node.dispatcher, ticket.record, task), self._cell, self._now())
 
     # -- the steps -----------------------------------------------------------------------------------------
 
     async def run(self, delivery: Delivery) -> Step | None:
         """Call `handle`, with `on_started` before and the middleware around it."""
-        ctx = delivery.ctx
         delivery.counted = True
         self.started += 1
         try:
-            if self._plain and not self._is_async:
-                result = self._cell.instance.handle(ctx.task, ctx)  # type: ignore[union-attr]
-            else:
-                result = await self._handle(delivery)
+            result = await self._handle(delivery)
             delivery.result = None if result is None else self._codec.encode_result(result, delivery.ticket.record.id)
         except BaseException as error:
             if isinstance(error, Stopped):
                 error = error.error
             return None if delivery.abandoned else self._after_failure(delivery, error)
+        return self._after_handle(delivery, result)
+
+    def call(self, delivery: Delivery) -> Step | None:
+        """As `run`, if there is nothing before or around `handle`: most attempts need no coroutine."""
+        ctx = delivery.ctx
+        delivery.counted = True
+        self.started += 1
+        try:
+            result = self._cell.instance.handle(ctx.task, ctx)  # type: ignore[union-attr]
+            if result is not None:
+                delivery.result = self._codec.encode_result(result, delivery.ticket.record.id)
+        except BaseException as error:
+            return None if delivery.abandoned else self._after_failure(delivery, error)
+        return self._after_handle(delivery, result)
+
+    def _after_handle(self, delivery: Delivery, result: Any) -> Step | None:
         if delivery.abandoned:
             return None
+        ctx = delivery.ctx
         if self._is_async and ctx.cancellation.cancelled:
             self._cell.uncancel()  # handle has swallowed it; the cell's next task must not inherit it
         ctx.result = result
@@ -373,4 +388,4 @@ class Attempt:
             delivery.abandoned = True  # supervision was faster: this thread is the one left behind
             return
         delivery.ctx._over = True
-        self._submit(ending(delivery, status, self._now(), self._node.error_limit, self._spec, due))
+        self._hand_over(ending(delivery, status, self._now(), self._node.error_limit, self._spec, due))

@@ -252,6 +252,12 @@ def is_parked(outcome: Outcome) -> bool:
     return outcome.part is not None and outcome.part.parked
 
 
+def is_quiet(message: FinishDelivery) -> bool:
+    """Whether nothing follows from this end of a delivery."""
+    outcome = message.outcome
+    return outcome.status == st.COMPLETED and outcome.part is None and not message.ticket.claimed
+
+
 def was_written(outcome: Outcome, record: Record | None) -> bool:
     """Whether an outcome that does not fit is there already: its commit had failed after it was written."""
     if record is None or (record.seq, record.owner) != (outcome.seq, outcome.owner):

@@ -11,13 +11,12 @@ from uuid import UUID
 
 from everact.actors.attempt import Attempt
 from everact.actors.baton import release
-from everact.actors.executor import Executor, LoopExecutor, PinnedExecutor
+from everact.actors.executor import PinnedExecutor
+from everact.actors.guarded import Guarded
 from everact.actors.messages import CellFailed, CellStarted, CellStuck, InTurn, Proceed, Resume, Retire, StartAgain
-from everact.actors.system_actor import SystemActor
 from everact.actors.ticket import STARTED, Delivery, Ticket, current_delivery
-from everact.actors.watch import HANDLE, Watch
+from everact.actors.watch import Watch
 from everact.storage.checksum import verify
-from everact.tasks.cancellation import CancelReason
 from everact.tasks.errors import HandlerError, HookTimeout, PayloadError
 from everact.tasks.handler import TaskHandler
 
@@ -30,7 +29,7 @@ YIELD_EVERY = 64
 _NO_TASK = UUID(int=0)
 
 
-class HandlerActor(SystemActor):
+class HandlerActor(Guarded):
     """One running copy of a handler.
 
     The cell outlives its instance: a failure replaces what is inside, while its place in the pool stays. At
@@ -56,15 +55,12 @@ class HandlerActor(SystemActor):
         self.instance: TaskHandler[Any] | None = None
         self.generation = 0
         self.current: Delivery | None = None
-        self.watch: Watch | None = None
         self.awaiting = False
         self.failed_start = False
         self.abandoned = 0
         self._make_executor = make_executor
-        self._executor: Executor = make_executor()
+        self._executor = make_executor()
         self._attempt = Attempt(self)
-        self._runner: asyncio.Task[Any] | None = None
-        self._armed_until: float | None = None
         # One token while no turn is under way; taking it is the right to start one.
         self._turnstile = [None]
         self.tell = self._put
@@ -130,6 +126,7 @@ class HandlerActor(SystemActor):
 
     def _rest(self) -> bool:
         """End the turn; True if there is more to do after all, and this turn is the one to do it."""
+        self.node.journal.flush()
         if not self.awaiting:
             self.pool.rest(self)
         self._turnstile.append(None)
@@ -172,6 +169,23 @@ class HandlerActor(SystemActor):
             self.node.journal.submit(InTurn(self.node.journal.router.go_on))
 
     async def _serve(self, ticket: Ticket) -> bool:
+        delivery = self._open(ticket)
+        if delivery is None:
+            return False
+        record, attempt = ticket.record, self._attempt
+        step: Any = attempt.run
+        if record.flow is not None and record.flow.own:
+            delivery.undoing, step = True, attempt.undo
+        elif record.cancel_requested is not None:
+            step = attempt.cancelled
+        elif attempt.is_plain:
+            self.current = delivery
+            current_delivery.set(delivery)
+            step = attempt.call(delivery)
+        return await self._play(delivery, step)
+
+    def _open(self, ticket: Ticket) -> Delivery | None:
+        """Begin a delivery; None if the task is not run now."""
         record, task, unreadable = ticket.record, ticket.task, None
         if task is None:
             try:
@@ -181,27 +195,25 @@ class HandlerActor(SystemActor):
                 unreadable = error
         # Decoding runs user code and may take its time; the system may have stopped meanwhile.
         if self.pool.closed or not ticket.leave_queue(STARTED):
-            return False  # or it was cancelled while it waited
+            return None  # or it was cancelled while it waited
         if unreadable is not None:
             self._attempt.quarantine(ticket, unreadable)
-            return False
+            return None
         delivery = self._attempt.begin(ticket, task)
         ticket.task = None
         ticket.delivery = delivery
         # Looked at after the delivery is in its place: whoever stops or cancels says so first, then looks for one.
         if self.pool.closed:
             self._attempt.requeue(delivery)
-            return False
-        step = self._attempt.cancelled if record.cancel_requested is not None else self._attempt.run
-        if record.flow is not None and record.flow.own:
-            delivery.undoing, step = True, self._attempt.undo
-        return await self._play(delivery, step)
+            return None
+        return delivery
 
     async def _play(self, delivery: Delivery, step: Any) -> bool:
-        self.current = delivery
-        current_delivery.set(delivery)
-        while step is not None:
-            step = await step(delivery)
+        if step is not None:
+            self.current = delivery
+            current_delivery.set(delivery)
+            while step is not None:
+                step = await step(delivery)
         if self.current is delivery:
             self.current = None
         return delivery.abandoned
@@ -311,67 +323,10 @@ class HandlerActor(SystemActor):
         self.awaiting = True
         self.supervisor.tell(CellFailed(self, self.generation, error))
 
-    # -- deadlines, interruption, abandonment --------------------------------------------------------------
+    def _stuck(self, watch: Watch) -> CellStuck:
+        return CellStuck(self, self.generation, watch)
 
-    def arm(self, phase: str, seconds: float, delivery: Delivery | None) -> Watch:
-        """Put a deadline on the user code that is about to run."""
-        watch = Watch(phase, seconds, self.runtime.monotonic(), delivery)
-        self.watch = watch
-        # One timer per cell, not per call: it is moved only when it would fire too late. The watch is in its
-        # place before the timer is looked at, and the timer clears `_armed_until` before it looks at the watch.
-        if self._armed_until is None or self._armed_until > watch.deadline:
-            self._arm_timer(watch.deadline)
-        return watch
-
-    def disarm(self, watch: Watch) -> None:
-        """Take the deadline away."""
-        if self.watch is watch:
-            self.watch = None
-
-    def _arm_timer(self, deadline: float) -> None:
-        self._armed_until = deadline
-        self.node.timer.call_at(deadline, self._check_watch)
-
-    def _check_watch(self) -> None:
-        """On the timer's thread."""
-        self._armed_until = None
-        watch = self.watch
-        if watch is None:
-            return
-        now = self.runtime.monotonic()
-        if now >= watch.deadline:
-            if watch.expired:
-                self.supervisor.tell(CellStuck(self, self.generation, watch))
-                return
-            watch.expired = True
-            watch.deadline = now + self.node.grace
-            if watch.phase == HANDLE and watch.delivery is not None:
-                watch.delivery.signal(CancelReason.TIMEOUT)
-            else:
-                self._interrupt_loop(watch.delivery, watch)
-        self._arm_timer(watch.deadline)
-
-    def interrupt(self, delivery: Delivery) -> None:
-        """Cancel the coroutine of a delivery whose token has fired. Called from any thread."""
-        self._interrupt_loop(delivery, None)
-
-    def _interrupt_loop(self, delivery: Delivery | None, watch: Watch | None) -> None:
-        executor = self._executor
-        if isinstance(executor, LoopExecutor):
-            executor.call(partial(self._cancel_runner, delivery, watch))
-
-    def _cancel_runner(self, delivery: Delivery | None, watch: Watch | None) -> None:
-        """On the loop's thread: cancel the runner if it is still in the code that this was meant for."""
-        in_handle = delivery is not None and self.current is delivery and delivery.interruptible
-        in_hook = watch is not None and self.watch is watch
-        if self._runner is not None and (in_handle or in_hook):
-            self._runner.cancel()
-
-    def uncancel(self) -> None:
-        """After a coroutine was cancelled and that was dealt with: the runner goes on as if it never was."""
-        if self.spec.is_async and self._runner is not None:
-            while self._runner.cancelling():
-                self._runner.uncancel()
+    # -- abandonment ----------------------------------------------------------------------------------------
 
     def abandon(self) -> None:
         """Leave the turn that is under way behind and fence it off. Called by supervision."""

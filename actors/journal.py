@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from everact.actors.baton import AnyWaiter, release
-from everact.actors.commit import Commit, Numbers
+from everact.actors.commit import Commit, Numbers, is_quiet
 from everact.actors.event_stream import EventStream
 from everact.actors.facts import Facts
 from everact.actors.messages import (
@@ -38,6 +38,8 @@ from everact.storage.protocol import NOTHING_LOST, Batch, Committed, Storage
 
 logger = logging.getLogger("everact.journal")
 REWRITE_SECONDS = 0.5
+GATHERED = 64
+"""So many ends of deliveries gather in memory before a turn is run for them alone."""
 
 
 class Journal(ThreadActor):
@@ -73,6 +75,7 @@ class Journal(ThreadActor):
         self.call_after: Callable[[float, Callable[[], object]], None] = lambda seconds, fn: None  # noqa: ARG005
         self.submit: Callable[[Any], None] = self._run_inline if storage.inline else self._tell_unless_over
         self.settlement.submit = self.submit
+        self.finish: Callable[[FinishDelivery], None] = self._finish_inline if storage.inline else self.submit
         self._dismissal: BaseException | None = None
         self.reserve = Reserve(storage, self.submit)
         self.patience = Patience(runtime, storage, lambda: self._stopping)
@@ -89,8 +92,11 @@ class Journal(ThreadActor):
         Nobody blocks here: two threads that wait for one lock under the interpreter lock hand both back and
         forth at every message, which costs four context switches a task.
         """
+        self.actor_inbox.put(message)
+        self._run_turns()
+
+    def _run_turns(self) -> None:
         inbox = self.actor_inbox
-        inbox.put(message)
         while inbox.qsize():
             try:
                 self._turnstile.pop()
@@ -100,6 +106,21 @@ class Journal(ThreadActor):
                 self._guarded_batch([inbox.get() for _ in range(min(inbox.qsize(), DRAIN_LIMIT))])
             finally:
                 self._turnstile.append(None)
+
+    def _finish_inline(self, message: FinishDelivery) -> None:
+        """As `submit`, but the end of a delivery that nobody waits for may wait until more has gathered.
+
+        Nobody can tell: whoever looks calls `flush` before, and a cell that has nothing more to do as well.
+        """
+        inbox = self.actor_inbox
+        inbox.put(message)
+        if inbox.qsize() >= GATHERED or self.watchers.waiting or self._stream.active or not is_quiet(message):
+            self._run_turns()
+
+    def flush(self) -> None:
+        """Have done what has gathered, if turns run in the threads of those who send."""
+        if self._storage.inline and self.actor_inbox.qsize():
+            self._run_turns()
 
     def on_batch(self, messages: list[Any]) -> None:
         """Commit what has gathered; of what storage does not take, commit those parts that it may take."""
@@ -166,6 +187,7 @@ class Journal(ThreadActor):
     def watch(self, id: bytes, waiter: AnyWaiter) -> None:
         """See `Watchers.add`; after the end of the journal the waiter is told that at once."""
         self.watchers.add(id, waiter)
+        self.flush()
         if self._dismissal is not None:
             self.dismiss(self._dismissal)
 

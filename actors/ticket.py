@@ -13,6 +13,8 @@ import enum
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from everact.tasks.cancellation import CancelReason
 from everact.tasks.context import TaskContext
 from everact.tasks.record import Record
@@ -31,9 +33,10 @@ class TicketState(enum.Enum):
 
 
 QUEUED, STARTED, CANCELLED, DONE = TicketState
+ONE_TOKEN: Any = msgspec.field(default_factory=[None].copy)
 
 
-class Ticket:
+class Ticket(msgspec.Struct, eq=False):
     """One resident task on its way to a cell.
 
     Attributes:
@@ -46,18 +49,15 @@ class Ticket:
         doubtful: Whether a process that has died may have begun it, without having written that down.
     """
 
-    __slots__ = ("_queued", "claimed", "delivery", "doubtful", "pool", "record", "state", "task", "unclaimed")
-
-    def __init__(self, record: Record, pool: Pool, task: Any = None, *, unclaimed: bool = False) -> None:
-        self.record = record
-        self.pool = pool
-        self.task = task
-        self.unclaimed = unclaimed
-        self.claimed = False
-        self.doubtful = False
-        self.state = QUEUED
-        self.delivery: Delivery | None = None
-        self._queued = [None]
+    record: Record
+    pool: Pool
+    task: Any = None
+    unclaimed: bool = False
+    claimed: bool = False
+    doubtful: bool = False
+    state: TicketState = QUEUED
+    delivery: Delivery | None = None
+    _queued: list[None] = ONE_TOKEN
 
     def leave_queue(self, state: TicketState) -> bool:
         """Move from QUEUED to `state`; False if somebody else has moved it before."""
@@ -80,7 +80,7 @@ class Ticket:
         return ticket
 
 
-class Delivery:
+class Delivery(msgspec.Struct, eq=False):
     """One passage of a task through a cell: an attempt with its hooks.
 
     Attributes:
@@ -103,48 +103,25 @@ class Delivery:
         parked: Whether the task is a saga that waits for its stage now.
     """
 
-    __slots__ = (
-        "_open",
-        "abandoned",
-        "cell",
-        "counted",
-        "ctx",
-        "delay",
-        "ending",
-        "error",
-        "hook",
-        "hook_error",
-        "hook_failures",
-        "interruptible",
-        "mark",
-        "parked",
-        "phase",
-        "result",
-        "started",
-        "ticket",
-        "undoing",
-    )
-
-    def __init__(self, ticket: Ticket, ctx: TaskContext, cell: Any, started: int) -> None:
-        self.ticket = ticket
-        self.ctx = ctx
-        self.cell = cell
-        self.started = started
-        self.interruptible = False
-        self.counted = False
-        self.abandoned = False
-        self.error: BaseException | None = None
-        self.delay = 0.0
-        self.ending: int | None = None
-        self.result: bytes | None = None
-        self.mark = 0
-        self.phase = "handle"
-        self.hook: str | None = None
-        self.hook_error: BaseException | None = None
-        self.hook_failures = 0
-        self.undoing = False
-        self.parked = False
-        self._open = [None]
+    ticket: Ticket
+    ctx: TaskContext
+    cell: Any
+    started: int
+    interruptible: bool = False
+    counted: bool = False
+    abandoned: bool = False
+    error: BaseException | None = None
+    delay: float = 0.0
+    ending: int | None = None
+    result: bytes | None = None
+    mark: int = 0
+    phase: str = "handle"
+    hook: str | None = None
+    hook_error: BaseException | None = None
+    hook_failures: int = 0
+    undoing: bool = False
+    parked: bool = False
+    _open: list[None] = ONE_TOKEN
 
     def close(self) -> bool:
         """Claim the right to say how this delivery ended; False if that is taken."""

@@ -61,7 +61,6 @@ class Engine:
 
     Attributes:
         node: What the actors share.
-        storage: Where records are.
         nowhere: The pool of task types that have no handler here.
     """
 
@@ -74,7 +73,7 @@ class Engine:
         handlers: Sequence[tuple[HandlerSpec, TaskCodec]],
         middleware: tuple[Any, ...],
     ) -> None:
-        self.storage = storage = StorageSeam(runtime, storage)
+        self._storage = storage = StorageSeam(runtime, storage)
         self.settings = settings
         self._name = name
         self._runtime = runtime
@@ -119,6 +118,12 @@ class Engine:
         )
         self._build_cells()
         self.meter = Meter(name, __version__, self) if settings.metrics else None
+
+    @property
+    def storage(self) -> Storage:
+        """Where records are, with the ends of all deliveries that have ended by now."""
+        self.node.journal.flush()
+        return self._storage
 
     # -- the way up ----------------------------------------------------------------------------------------
 
@@ -213,7 +218,7 @@ class Engine:
             *(partial(self._stop_thread, actor) for actor in (self.node.timer, self.node.journal, self.node.stream)),
             self._dismiss,
             self._close_executors,
-            self.storage.close,
+            self._storage.close,
         ]
         raised: BaseException | None = None
         for step in steps:
@@ -314,5 +319,5 @@ class Engine:
 
     def _report_unfinished(self) -> None:
         unfinished = len(self.node.journal.tickets.resident)
-        if unfinished and not self.storage.durable:
+        if unfinished and not self._storage.durable:
             logger.warning("%s kept its tasks in memory: %d unfinished task(s) are dropped", self._name, unfinished)

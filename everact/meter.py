@@ -72,6 +72,7 @@ class Meter:
         """See `Source.snapshot`."""
         self._freshen()
         engine, node = self._engine, self._engine.node
+        node.journal.flush()
         cells = [cell for pool in node.pools for cell in pool.cells]
         spawned = [] if engine.guardian is None else list(descendants(engine.guardian.cell))
         return Snapshot(

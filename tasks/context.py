@@ -9,6 +9,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
+import msgspec
+
 from everact.tasks.cancellation import CancellationToken, TokenRuntime
 from everact.tasks.errors import AttemptOver, CompensationError
 from everact.tasks.failure import storable
@@ -78,7 +80,7 @@ class Intent:
         self.parked = False
 
 
-class TaskContext:
+class TaskContext(msgspec.Struct, eq=False):
     """One delivery of a task: who it is, how to stop, and what to dispatch with its outcome.
 
     A context belongs to one attempt and its hooks. What is dispatched through it is buffered, and committed
@@ -92,30 +94,16 @@ class TaskContext:
         cancellation: The token that fires when this attempt should stop.
     """
 
-    __slots__ = (
-        "_buffer",
-        "_intent",
-        "_over",
-        "_record",
-        "_services",
-        "_state",
-        "attempt",
-        "cancellation",
-        "result",
-        "task",
-    )
-
-    def __init__(self, services: ContextServices, record: Record, task: Any) -> None:
-        self._services = services
-        self._record = record
-        self._buffer: list[FollowUp] | None = None
-        self._intent: Intent | None = None
-        self._state: dict[str, Any] | None = None
-        self._over = False
-        self.task = task
-        self.attempt = record.attempt + 1
-        self.result: Any = None
-        self.cancellation = CancellationToken(services)
+    _services: ContextServices
+    _record: Record
+    task: Any
+    attempt: int
+    cancellation: CancellationToken
+    result: Any = None
+    _buffer: list[FollowUp] | None = None
+    _intent: Intent | None = None
+    _state: dict[str, Any] | None = None
+    _over: bool = False
 
     @property
     def task_id(self) -> UUID:
@@ -283,6 +271,11 @@ class TaskContext:
 
     def __repr__(self) -> str:
         return f"<TaskContext {self._record.type} {self.task_id} attempt {self.attempt}>"
+
+
+def context_of(services: ContextServices, record: Record, task: Any) -> TaskContext:
+    """Make the context of a task's next attempt."""
+    return TaskContext(services, record, task, record.attempt + 1, CancellationToken(services))
 
 
 def as_cleanup(record: Record) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from everact.actors.ticket import CANCELLED, DONE, QUEUED, STARTED, Delivery, Ticket, Tickets, current_delivery
 from everact.tasks.cancellation import CancelReason
-from everact.tasks.context import TaskContext
+from everact.tasks.context import context_of
 from everact.tasks.record import Record
 
 ROUNDS, THREADS = 300, 4
@@ -34,7 +34,7 @@ def ticket(number: int = 1) -> Ticket:
 
 def delivery(of: Ticket, cell: Cell | None = None) -> Delivery:
     services: Any = None
-    return Delivery(of, TaskContext(services, of.record, of.task), cell or Cell(), started=7)
+    return Delivery(of, context_of(services, of.record, of.task), cell or Cell(), started=7)
 
 
 def winners(contest: Callable[[], Callable[[int], bool]]) -> list[list[bool]]:

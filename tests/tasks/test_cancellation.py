@@ -105,10 +105,10 @@ def test_of_two_reasons_at_the_same_moment_exactly_one_stands(other: CancelReaso
     """A cancel by the journal and a timeout by the timer come from two threads, and both believe the answer."""
     interposed: list[tuple[threading.Thread, list[Any]]] = []
 
-    class Interrupted(CancellationToken):
+    class Interrupted(CancellationToken, dict=True):
         """Lets another thread fire when this one has decided that its reason stands, and before it says so."""
 
-        @property
+        @property  # type: ignore[misc]
         def _reason(self) -> CancelReason | None:
             return self.__dict__.get("reason")
 

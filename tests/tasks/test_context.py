@@ -11,7 +11,7 @@ import pytest
 
 from everact.actors.runtime import ThreadRuntime
 from everact.tasks.cancellation import CancelReason, Gate
-from everact.tasks.context import TaskContext
+from everact.tasks.context import context_of
 from everact.tasks.errors import AttemptOver, PayloadError
 from everact.tasks.record import Record
 
@@ -65,44 +65,44 @@ def services() -> Services:
 
 def test_a_context_tells_which_task_it_is_for(services: Services) -> None:
     task = object()
-    ctx = TaskContext(services, row(parent=PARENT.bytes, workflow=ROOT.bytes), task)
+    ctx = context_of(services, row(parent=PARENT.bytes, workflow=ROOT.bytes), task)
     assert (ctx.task, ctx.task_id, ctx.parent_id, ctx.workflow_id) == (task, MINE, PARENT, ROOT)
     assert ctx.system == "the system"
 
 
 def test_the_context_of_a_root_has_no_parent_and_its_own_workflow(services: Services) -> None:
-    ctx = TaskContext(services, row(), None)
+    ctx = context_of(services, row(), None)
     assert (ctx.parent_id, ctx.workflow_id) == (None, MINE)
 
 
 @pytest.mark.parametrize("ended", [0, 1, 6])
 def test_attempts_are_counted_from_one(services: Services, ended: int) -> None:
-    assert TaskContext(services, row(attempt=ended), None).attempt == ended + 1
+    assert context_of(services, row(attempt=ended), None).attempt == ended + 1
 
 
 def test_there_is_no_result_before_handle_has_returned(services: Services) -> None:
-    assert TaskContext(services, row(), None).result is None
+    assert context_of(services, row(), None).result is None
 
 
 def test_state_is_one_dict_for_the_whole_delivery(services: Services) -> None:
-    ctx = TaskContext(services, row(), None)
+    ctx = context_of(services, row(), None)
     ctx.state["paid"] = True
     assert ctx.state == {"paid": True}
-    assert TaskContext(services, row(), None).state == {}
+    assert context_of(services, row(), None).state == {}
 
 
 def test_headers_can_be_read_and_not_changed(services: Services) -> None:
     record = row(headers={"trace": "1"})
-    headers: Any = TaskContext(services, record, None).headers
+    headers: Any = context_of(services, record, None).headers
     assert dict(headers) == {"trace": "1"}
     with pytest.raises(TypeError):
         headers["trace"] = "2"
-    assert dict(TaskContext(services, row(), None).headers) == {}
+    assert dict(context_of(services, row(), None).headers) == {}
 
 
 def test_the_token_of_a_context_fires_on_the_services_it_was_made_with(services: Services) -> None:
     calls: list[str] = []
-    ctx = TaskContext(services, row(), None)
+    ctx = context_of(services, row(), None)
     ctx.cancellation.on_cancel(lambda: calls.append("called"))
     ctx.cancellation._fire(CancelReason.USER)
     assert calls == ["called"]
@@ -110,7 +110,7 @@ def test_the_token_of_a_context_fires_on_the_services_it_was_made_with(services:
 
 def test_a_follow_up_is_prepared_as_a_child_and_its_id_returned(services: Services) -> None:
     record = row()
-    assert TaskContext(services, record, None).dispatch("ship") == UUID(int=101)
+    assert context_of(services, record, None).dispatch("ship") == UUID(int=101)
     assert services.asked == [
         (
             "ship",
@@ -130,19 +130,19 @@ def test_every_option_of_a_follow_up_is_passed_on(services: Services) -> None:
         "tags": ["a"],
         "headers": {"trace": "1"},
     }
-    TaskContext(services, row(), None).dispatch("ship", **options)
+    context_of(services, row(), None).dispatch("ship", **options)
     assert services.asked[0][1] == options
 
 
 def test_follow_ups_wait_in_the_order_in_which_they_were_dispatched(services: Services) -> None:
-    ctx = TaskContext(services, row(), None)
+    ctx = context_of(services, row(), None)
     given = [ctx.dispatch(n) for n in range(5)]
     assert ctx._buffer is not None
     assert [UUID(bytes=follow_up.record.id) for follow_up in ctx._buffer] == given
 
 
 def test_a_follow_up_that_cannot_be_encoded_leaves_the_others_in_place(services: Services) -> None:
-    ctx = TaskContext(services, row(), None)
+    ctx = context_of(services, row(), None)
     ctx.dispatch("good")
     services.error = PayloadError("bad")
     with pytest.raises(PayloadError):
@@ -152,7 +152,7 @@ def test_a_follow_up_that_cannot_be_encoded_leaves_the_others_in_place(services:
 
 
 def test_after_the_attempt_a_dispatch_is_refused_and_prepares_nothing(services: Services) -> None:
-    ctx = TaskContext(services, row(attempt=1), None)
+    ctx = context_of(services, row(attempt=1), None)
     ctx._over = True
     with pytest.raises(AttemptOver) as refusal:
         ctx.dispatch("late")
@@ -161,7 +161,7 @@ def test_after_the_attempt_a_dispatch_is_refused_and_prepares_nothing(services: 
 
 
 def test_records_of_its_logger_carry_task_and_attempt(services: Services, caplog: pytest.LogCaptureFixture) -> None:
-    ctx = TaskContext(services, row(attempt=1, workflow=ROOT.bytes), None)
+    ctx = context_of(services, row(attempt=1, workflow=ROOT.bytes), None)
     with caplog.at_level(logging.INFO, "everact.task"):
         ctx.logger.info("paying %s", 7)
     (record,) = caplog.records
@@ -173,10 +173,10 @@ def test_records_of_its_logger_carry_task_and_attempt(services: Services, caplog
 
 def test_what_a_handler_adds_to_a_log_record_is_kept_too(services: Services, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "everact.task"):
-        TaskContext(services, row(), None).logger.info("paying", extra={"order": 7})
+        context_of(services, row(), None).logger.info("paying", extra={"order": 7})
     facts: Any = caplog.records[0]
     assert (facts.order, facts.task_id) == (7, str(MINE))
 
 
 def test_a_context_shows_type_id_and_attempt(services: Services) -> None:
-    assert repr(TaskContext(services, row(), None)) == f"<TaskContext shop.Pay {MINE} attempt 1>"
+    assert repr(context_of(services, row(), None)) == f"<TaskContext shop.Pay {MINE} attempt 1>"
