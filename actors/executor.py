@@ -200,7 +200,8 @@ class LoopExecutor:
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self.loop)
-        while not self._closed:
+        # A simulation closes a loop that it has left behind.
+        while not (self._closed or self.loop.is_closed()):
             try:
                 self.loop.run_forever()
             except BaseException as error:
@@ -208,6 +209,8 @@ class LoopExecutor:
         self._finish()
 
     def _finish(self) -> None:
+        if self.loop.is_closed():
+            return
         try:
             left = asyncio.all_tasks(self.loop)
             for task in left:
@@ -216,6 +219,7 @@ class LoopExecutor:
                 self.loop.run_until_complete(asyncio.wait(left, timeout=1.0))
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         except BaseException:
-            logger.exception("the event loop did not shut down cleanly")
+            if not self.loop.is_closed():
+                logger.exception("the event loop did not shut down cleanly")
         finally:
             self.loop.close()
