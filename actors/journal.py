@@ -227,7 +227,8 @@ class Journal(ThreadActor):
                 release(woken)
         if commit.others or self.router.has_more:
             self._go_on(commit.others)
-        if self._idle_waiters and self.tickets.idle and self.router.idle:
+        # A saga's own task is parked while its steps run; told to stop, it makes the first undo.
+        if self._idle_waiters and self.tickets.idle and not self.settlement.stops and self.router.idle:
             self._wake_idle()
 
     def _go_on(self, messages: Sequence[Any]) -> None:

@@ -42,6 +42,7 @@ class Settlement:
     Attributes:
         ready: Tickets to be routed when all is settled.
         woken: Waiters that were settled, to be released after that.
+        stops: Cancels on their way here for workflows that unwind; with them the system is not idle.
         router: Where tasks go; set when it is built.
         submit: Sends the journal a message.
         signalled: Told of deliveries that were asked to stop since their workflow unwinds.
@@ -60,6 +61,7 @@ class Settlement:
     ) -> None:
         self.ready: list[Ticket] = []
         self.woken: list[AnyWaiter] = []
+        self.stops: list[CancelTasks] = []
         self.router: Router
         self.submit: Callable[[Any], None] = lambda message: None  # noqa: ARG005
         self.signalled: Callable[[Delivery], None] = lambda delivery: None  # noqa: ARG005
@@ -115,7 +117,7 @@ class Settlement:
         woken = [self.router.ticket(record) for record in changes.woken]
         self.take_in([ticket for ticket in made + woken if ticket is not None], self.ready)
         for stop in changes.stops:
-            self.submit(CancelTasks(stop.tasks, stop.reason, None, CancelReason.WORKFLOW))
+            self._stop(stop.tasks, stop.reason)
         for move in changes.moves:
             if move.state.final and self.workflow_watchers.waiting:
                 self.woken += self.workflow_watchers.settle(move.workflow, move.state)
@@ -184,6 +186,8 @@ class Settlement:
         if cancel.waiter is not None:
             cancel.waiter.settle(answers(planned))
             self.woken.append(cancel.waiter)
+        else:
+            self.stops = [stop for stop in self.stops if stop is not cancel]
 
     def _after_signal(self, id: bytes, cause: CancelReason) -> None:
         ticket = self._tickets.resident.get(id)
@@ -284,7 +288,12 @@ class Settlement:
             if row is not None and row.unwinding:
                 found.setdefault(record.cancel_requested or "", []).append(record.id)
         for reason, ids in found.items():
-            self.submit(CancelTasks(ids, reason, None, CancelReason.WORKFLOW))
+            self._stop(ids, reason)
+
+    def _stop(self, ids: Sequence[bytes], reason: str) -> None:
+        cancel = CancelTasks(ids, reason, None, CancelReason.WORKFLOW)
+        self.stops.append(cancel)
+        self.submit(cancel)
 
     def take_in_unowned(self, now: int) -> None:
         """Claim what another node has made for a workflow and cannot run itself; the first one that asks gets it.

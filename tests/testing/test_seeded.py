@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from everact import ActorSystem, Retry, StorageError, TaskContext, TaskStatus, task
+from everact import ActorSystem, Retry, Saga, Step, StorageError, TaskContext, TaskStatus, WorkflowState, task
 from everact.testing.seeded import Deadlock, SeededRuntime
 
 History = list[tuple[int, str, Any]]
@@ -149,6 +149,33 @@ def test_a_storage_that_forgets_what_it_acknowledged_is_caught(
     after.start()
     assert {record.id for record in after.tasks()}.isdisjoint(acknowledged)
     after.stop(10)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_waiting_until_a_system_is_idle_includes_what_a_failed_saga_has_to_undo(seed: int) -> None:
+    runtime, undone = SeededRuntime(seed), list[int]()
+
+    @task(name="do")
+    def do(number: int) -> None: ...
+
+    @task(name="undo")
+    def undo(number: int) -> None:
+        undone.append(number)
+
+    @task(name="break", retry=Retry(attempts=1))
+    def fail(number: int) -> None:
+        raise OSError(number)
+
+    class Seeded(ActorSystem):
+        _make_runtime = staticmethod(lambda: runtime)
+
+    saga = Saga("order", Step(do.task, undo.task, name="one"), Step(do.task, undo.task), Step(fail.task), input=int)
+    with Seeded("world", handlers=[do, undo, fail, saga]) as system:
+        order = system.dispatch(saga(7))
+        system.wait_idle(1000)
+        assert undone == [7, 7]
+        assert system.workflow(order.id).state is WorkflowState.COMPENSATED
+    runtime.end()
 
 
 def test_a_wait_that_nobody_can_end_is_reported_as_a_deadlock() -> None:
