@@ -7,32 +7,31 @@ The journal wakes the first waiter, and each woken caller wakes the next on its 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import msgspec
 
 from everact.tasks.cancellation import Gate
 
 SLICE_SECONDS = 1.0
 
 
-class Waiter:
+class Waiter(msgspec.Struct, eq=False):
     """One caller that waits for an answer.
 
     The answer is in place before anybody is woken, so a baton that is lost on its way (a KeyboardInterrupt
     between waking and passing on) costs the others at most one slice of their wait, never their answer.
     """
 
-    __slots__ = ("_following", "_gate", "_gone", "_make_gate", "_woken", "answer", "done", "error")
-
-    def __init__(self, make_gate: Callable[[], Gate]) -> None:
-        self._make_gate = make_gate
-        self._gate: Gate | None = None
-        self._woken = False
-        self._gone = False
-        self._following: Waiter | None = None
-        self.done = False
-        self.answer: Any = None
-        self.error: BaseException | None = None
+    _make_gate: Callable[[], Gate]
+    done: bool = False
+    answer: Any = None
+    error: BaseException | None = None
+    _gate: Gate | None = None
+    _woken: bool = False
+    _gone: bool = False
+    _following: Waiter | None = None
 
     def settle(self, answer: Any = None, error: BaseException | None = None) -> None:
         """Put the answer in its place; `release` wakes the caller afterwards."""
@@ -105,8 +104,11 @@ class LoopWaiter:
 AnyWaiter = Waiter | LoopWaiter
 
 
-def release(waiters: Iterable[AnyWaiter]) -> None:
+def release(waiters: Sequence[AnyWaiter]) -> None:
     """Wake all of these, whose answers are in place: threads by baton, loops by one call each."""
+    if len(waiters) == 1 and type(waiters[0]) is Waiter:
+        waiters[0]._release()
+        return
     first: Waiter | None = None
     last: Waiter | None = None
     loops: dict[asyncio.AbstractEventLoop, list[LoopWaiter]] = {}

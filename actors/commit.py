@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from everact.actors.messages import CancelTasks, ClaimTasks, FinishDelivery, MarkRunning, OrderWorkflow, StoreTasks
 from everact.actors.part import part_of
 from everact.actors.pool import Pool
@@ -61,7 +63,7 @@ class PlannedCancel:
         self.outcome: CancelOutcome | NotOwner = CancelOutcome.NOT_FOUND
 
 
-class Commit:
+class Commit(msgspec.Struct, eq=False):
     """Plans one commit.
 
     Attributes:
@@ -72,36 +74,17 @@ class Commit:
         orders: The messages that the batch's orders came from.
     """
 
-    __slots__ = (
-        "_handles",
-        "_numbers",
-        "_pools",
-        "_storage",
-        "_tickets",
-        "batch",
-        "cancels",
-        "claims",
-        "finishes",
-        "orders",
-        "others",
-        "stores",
-    )
-
-    def __init__(
-        self, now: int, tickets: Tickets, numbers: Numbers, storage: Storage, pools: Mapping[str, Pool]
-    ) -> None:
-        self.batch = Batch(now)
-        self.orders: list[OrderWorkflow] = []
-        self._pools = pools
-        self._handles = pools.__contains__
-        self.finishes: list[FinishDelivery] = []
-        self.stores: list[StoreTasks] = []
-        self.others: list[Any] = []
-        self.claims: list[ClaimTasks] = []
-        self.cancels: list[tuple[CancelTasks, list[PlannedCancel]]] = []
-        self._tickets = tickets
-        self._numbers = numbers
-        self._storage = storage
+    batch: Batch
+    _tickets: Tickets
+    _numbers: Numbers
+    _storage: Storage
+    _pools: Mapping[str, Pool]
+    finishes: list[FinishDelivery] = msgspec.field(default_factory=list)
+    stores: list[StoreTasks] = msgspec.field(default_factory=list)
+    claims: list[ClaimTasks] = msgspec.field(default_factory=list)
+    others: list[Any] = msgspec.field(default_factory=list)
+    cancels: list[tuple[CancelTasks, list[PlannedCancel]]] = msgspec.field(default_factory=list)
+    orders: list[OrderWorkflow] = msgspec.field(default_factory=list)
 
     @property
     def empty(self) -> bool:
@@ -126,7 +109,7 @@ class Commit:
     def _concerns_workflows(self) -> None:
         self.batch.in_workflows = True
         self.batch.number = self._numbers.give
-        self.batch.handles = self._handles
+        self.batch.handles = self._pools.__contains__
 
     def store(self, message: StoreTasks) -> None:
         """Plan new tasks."""

@@ -30,13 +30,9 @@ class EventStream(ThreadActor):
     def __init__(self, runtime: Runtime, path: str) -> None:
         super().__init__(runtime, path)
         self._subscribers: tuple[Subscriber, ...] = ()
+        self.active = False
         self._undelivered_drops = 0
         self.dropped = 0
-
-    @property
-    def active(self) -> bool:
-        """Whether anybody listens; the hot path asks before it builds an event."""
-        return bool(self._subscribers)
 
     def subscribe(self, fn: Subscriber) -> Callable[[], None]:
         """Call `fn` with every event from now on, on everact's callback thread.
@@ -45,9 +41,11 @@ class EventStream(ThreadActor):
             A function that ends the subscription.
         """
         self._subscribers = (*self._subscribers, fn)
+        self.active = True
 
         def unsubscribe() -> None:
             self._subscribers = tuple(other for other in self._subscribers if other is not fn)
+            self.active = bool(self._subscribers)
 
         return unsubscribe
 

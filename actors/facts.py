@@ -108,6 +108,9 @@ class Facts:
             self._stream.publish_many(WorkflowMoved(now, *move) for move in moves)
 
     def _count(self, tally: Tally, tickets: Sequence[Ticket]) -> None:
+        if len(tickets) == 1:
+            (tickets[0].pool.series or tally.others).dispatched += 1
+            return
         for pool, count in Counter(map(_POOL, tickets)).items():
             series = pool.series or tally.others  # of a type that has no handler here
             series.dispatched += count

@@ -127,10 +127,10 @@ class Journal(ThreadActor):
         if self.reserve.used:
             new, messages = self.reserve.turn_away(messages)
             self._refuse(new, refusal())
-        commit = Commit(self.runtime.now(), self.tickets, self._numbers, self._storage, self.router.named)
+        commit = Commit(Batch(self.runtime.now()), self.tickets, self._numbers, self._storage, self.router.named)
         try:
             self._plan(commit, messages)
-            committed = NOTHING_LOST if commit.empty else self._commit(commit.batch)
+            committed = NOTHING_LOST if commit.others and commit.empty else self._commit(commit.batch)
         except Exception as error:
             self.router.route(commit.undo(), commit.batch.now)
             refused, parts = divide(messages, error, self.reserve)

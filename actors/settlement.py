@@ -87,7 +87,10 @@ class Settlement:
     def take(self) -> tuple[list[Ticket], list[AnyWaiter]]:
         """Hand over what is to be routed and whom to release, and begin anew."""
         taken = self.ready, self.woken
-        self.ready, self.woken = [], []
+        if taken[0]:
+            self.ready = []
+        if taken[1]:
+            self.woken = []
         return taken
 
     def _others(self, commit: Commit, committed: Committed) -> None:

@@ -110,7 +110,7 @@ def test_every_waiter_is_woken_whoever_has_left_or_has_not_come_yet(kinds: list[
     callers = [Caller(kind, number) for number, kind in enumerate(kinds)]
     for caller in callers:
         caller.settle()
-    release(caller.waiter for caller in callers)
+    release([caller.waiter for caller in callers])
     for caller in callers:
         caller.come_home()
     assert [caller.kind for caller in callers if not caller.home()] == []
