@@ -7,15 +7,19 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
+from everact import ActorSystem, Settings
+from everact.storage.migrations import scripts
 from forking import exit_code, fork
 from orders.bugs import Bug, plant
-from orders.diary import read_diary
+from orders.diary import Diary, read_diary
+from orders.forms import handlers_of
 from orders.found import look
 from orders.life import Death, database, live
-from orders.script import Script
+from orders.script import FORMS, Script
+from orders.shop import Shop
 from orders.verdict import faults
 
 KILLED = -9
@@ -36,6 +40,7 @@ def play(script: Script, deaths: Sequence[Death] = (), bug: Bug | None = None) -
 
     A process that ends without having come to its commit is the last one.
     """
+    warm_up()
     with _folder() as folder:
         killed = 0
         for number, death in enumerate((*deaths, None), 1):
@@ -46,6 +51,16 @@ def play(script: Script, deaths: Sequence[Death] = (), bug: Bug | None = None) -
         found = [] if code == 0 else [f"a process ended with exit code {code}; its standard error tells why"]
         found += faults(script, look(database(folder)), read_diary(folder))
         return Played(killed, [f"{script}; {_told(deaths[:killed])}: {fault}" for fault in found])
+
+
+@cache
+def warm_up() -> None:
+    """Read once what each process would read again: hints, codecs, schema. Starts nothing, so there is no thread."""
+    scripts()
+    with _folder() as folder:
+        for form in FORMS:
+            handlers = handlers_of(form, Shop(Script(form), Diary(folder, 0)))
+            ActorSystem("shop", handlers=handlers, settings=Settings(metrics=False))
 
 
 def _live(folder: Path, script: Script, number: int, death: Death | None, bug: Bug | None) -> None:
