@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from orders.shop import Shop
 from orders.verdict import faults
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow]
-HISTORIES = 100
+HISTORIES = 100 if "EVERACT_LONG_TESTS" in os.environ else 40  # make long
 LONG = 10_000.0
 
 
@@ -88,11 +89,11 @@ def some_histories(seed: int, number: int, folder: Path) -> tuple[int, list[str]
     return crashes, found
 
 
-def test_an_order_in_a_hundred_drawn_histories_comes_to_the_end_that_the_rules_give(tmp_path: Path) -> None:
+def test_an_order_in_any_drawn_history_comes_to_the_end_that_the_rules_give(tmp_path: Path) -> None:
     seed = random.randrange(1_000_000)
     crashes, found = some_histories(seed, HISTORIES, tmp_path)
     assert found == [], f"seed {seed}"
-    assert crashes > HISTORIES // 3
+    assert crashes > HISTORIES // 6  # about half of them, and chance decides
 
 
 def test_the_drawn_histories_show_a_follow_up_that_is_not_barred(

@@ -246,6 +246,7 @@ def reachable(before: TaskStatus, after: TaskStatus) -> bool:
     return int(after) in seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["memory", "sqlite"])
 def test_every_history_keeps_the_promises(backend: str) -> None:
     machine = type("Machine", (Machine,), {"backend": backend})

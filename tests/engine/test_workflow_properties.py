@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, given, seed, settings
 
 from everact import WorkflowState
 from everact.actors import ending
@@ -35,6 +35,7 @@ from undoing.world import Wrong
 EXAMPLES = int(os.environ.get("EVERACT_WORKFLOW_EXAMPLES", "60"))
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES, deadline=None, print_blob=True)
 @given(plan=plans)
 def test_whatever_happens_a_workflow_is_undone_as_it_must_be(plan: Plan) -> None:
@@ -178,7 +179,8 @@ def test_a_planted_bug_is_caught(bug: str, monkeypatch: pytest.MonkeyPatch) -> N
     plant(monkeypatch)
     drawn = always_crashing if plant is forgets_at_a_start else plans
 
-    @settings(max_examples=1000, phases=[Phase.generate], derandomize=True, database=None, deadline=None)
+    @seed(1)  # it finds each within a hundred plans or so
+    @settings(max_examples=1000, phases=[Phase.generate], database=None, deadline=None)
     @given(plan=drawn)
     def search(plan: Plan) -> None:
         try:

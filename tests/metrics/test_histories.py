@@ -131,6 +131,7 @@ def run(system: ActorSystem, program: list[tuple[Step, float | None, bool]]) -> 
     system.wait_idle(WAIT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", ["memory", "sqlite"])
 @settings(max_examples=40, deadline=None)
 @given(program=PROGRAMS, actors=st.integers(1, 3))

@@ -208,11 +208,13 @@ def check_history(planner: Planner, saga: Saga, data: st.DataObject) -> None:
         assert driven.passed() or not driven.broken(), "it is done in spite of a failure"
 
 
+@pytest.mark.slow
 @given(sagas(), st.data())
 def test_every_history_ends_with_each_step_started_once_and_in_order(saga: Saga, data: st.DataObject) -> None:
     check_history(plan, saga, data)
 
 
+@pytest.mark.slow
 @given(sagas(), st.data())
 def test_whatever_is_stored_no_step_starts_twice_or_before_its_turn(saga: Saga, data: st.DataObject) -> None:
     """Also what cannot happen: a definition that changed under way, a stage that was dispatched in part."""
@@ -229,6 +231,7 @@ def test_whatever_is_stored_no_step_starts_twice_or_before_its_turn(saga: Saga, 
         assert all(task and task.over for task in driven.seen.values())
 
 
+@pytest.mark.slow
 @given(sagas(), st.data())
 def test_when_every_step_has_ended_a_saga_is_done_or_broken(saga: Saga, data: st.DataObject) -> None:
     ends = st.builds(Seen, st.sampled_from(OVER), st.booleans())
@@ -236,6 +239,7 @@ def test_when_every_step_has_ended_a_saga_is_done_or_broken(saga: Saga, data: st
     assert isinstance(plan(saga, statuses), Done | Broken)
 
 
+@pytest.mark.slow
 @given(sagas(), st.data())
 def test_a_plan_is_the_same_when_it_is_asked_again(saga: Saga, data: st.DataObject) -> None:
     tasks = st.none() | st.builds(Seen, st.sampled_from(OPEN + OVER), st.booleans())
@@ -285,6 +289,7 @@ def backward(saga: Saga, seen: Mapping[str, Seen | None]) -> Plan:
     return Broken(broken[0]) if broken and isinstance(found, Done) else found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("planner", "complaint"),
     [

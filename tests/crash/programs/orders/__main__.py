@@ -1,4 +1,4 @@
-"""Kills, restarts, compares: `python -m orders [--share N] [--seed N] [--only TEXT] [--bug NAME] [--json]`."""
+"""Kills, restarts, compares: `python -m orders [--share N [--half N]] [--seed N] [--only TEXT] [--bug NAME] [--json]`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orders.script import every_script
 def figures(options: argparse.Namespace) -> dict[str, Any]:
     """Play what was asked for; returns the figures by name."""
     began, findings = time.monotonic(), Findings()
-    scripts = a_share(options.share, options.seed) if options.share > 1 else list(every_script())
+    scripts = a_share(options.share, options.seed, options.half) if options.share > 1 else list(every_script())
     scripts = [script for script in scripts if options.only in str(script)]
     for number, script in enumerate(everything(scripts, findings, options.seed), 1):
         if not options.json:
@@ -61,6 +61,7 @@ def main() -> None:
     """Read the command line; the exit code says whether nothing is wrong."""
     parser = argparse.ArgumentParser(prog="python -m orders", description=__doc__)
     parser.add_argument("--share", type=int, default=1, help="one scenario in so many")
+    parser.add_argument("--half", type=int, choices=(0, 1), help="only one half of that share")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="scenarios whose name contains this, as in `saga: ship fails`")
     parser.add_argument("--bug", type=Bug, help="plant a bug: " + ", ".join(bug.value for bug in Bug))

@@ -63,9 +63,10 @@ def everything(scripts: Iterable[Script], findings: Findings, seed: int) -> Iter
         yield script
 
 
-def a_share(part: int, seed: int) -> list[Script]:
-    """One script in so many, drawn anew by each seed, and always some of each form."""
+def a_share(part: int, seed: int, half: int | None = None) -> list[Script]:
+    """One script in so many, drawn anew by each seed, and always some of each form, or a half of that."""
     scripts = list(every_script())
     forms = {form: [script for script in scripts if script.form == form] for form in {s.form for s in scripts}}
     chance = Random(seed)
-    return [script for form in sorted(forms) for script in chance.sample(forms[form], -(-len(forms[form]) // part))]
+    drawn = {form: chance.sample(forms[form], -(-len(forms[form]) // part)) for form in sorted(forms)}
+    return [script for mine in drawn.values() for script in (mine if half is None else mine[half::2])]
