@@ -1,4 +1,4 @@
-"""Kills, restarts, compares: `python -m orders [--share N [--half N]] [--seed N] [--only TEXT] [--bug NAME] [--json]`."""
+"""Kills, restarts, compares: `python -m orders`, with options that `--help` tells."""
 
 from __future__ import annotations
 
