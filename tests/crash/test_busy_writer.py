@@ -112,7 +112,7 @@ def test_a_dispatch_that_waits_for_the_lock_too_long_is_told_so_in_time_and_the_
         began = time.monotonic()
         with pytest.raises(StorageError):
             system.dispatch(double.task(4), id=chosen)
-        assert time.monotonic() - began < 2.0, "twice what it was given"
+        assert time.monotonic() - began < 5.0, "as long as a connection itself waits"
         holder.let_go()
     with system_on(path) as system:
         assert system.dispatch(double.task(4), id=chosen).result(WAIT) == 8

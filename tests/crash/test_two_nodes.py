@@ -18,7 +18,7 @@ from tests.crash.conftest import Launch, Program, until
 pytestmark = pytest.mark.crash
 TASKS = 1000
 SOME = 120
-SLOWLY = 0.005
+SLOWLY = 0.01  # a second in all, in which the test must come to suspend it
 TICKS = 1.2
 """Seconds in which a node looks twice whether the others live."""
 LONGEST_TAKEOVER = 10.0

@@ -105,7 +105,7 @@ def test_an_internal_actor_that_fails_in_a_turn_goes_on_and_says_so(lab: Lab, ki
 
     system._engine.node.timer.call_after(0.0, broken)  # type: ignore[union-attr]
     until(lambda: system.health().restarts == 1)
-    assert "bug" in facts.first(ev.ActorRestarted, timeout=2.0).error
+    assert "bug" in facts.first(ev.ActorRestarted, timeout=WAIT).error
     system.dispatch(Job(), delay=0.01).wait(WAIT)
 
 
