@@ -51,12 +51,13 @@ injection: $(DEV_READY)
 saga: $(DEV_READY)
 	PYTHONPATH=$(abspath tests/crash/programs) $(BIN)/python -m orders --seed $(SEED)
 
+# All figures, beside those of the peers, which get an environment of their own: about half an hour.
 bench: $(DEV_READY)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --peers --json build/benchmarks/figures.json
 
-# Each case small: it runs, no timing is asserted.
+# Each case small and without peers: it runs, no timing is asserted.
 bench-smoke: $(DEV_READY)
-	$(BIN)/python -m benchmarks --tasks 1000 --repeat 1
+	$(BIN)/python -m benchmarks --smoke
 
 # A million tasks queued and a million scheduled, a kill, and 200,000 of them worked off.
 backlog: $(DEV_READY)

@@ -1,61 +1,81 @@
-"""`python -m benchmarks [CASE] [--tasks N] [--repeat N] [--json FILE]`: run the cases and print medians."""
+"""The command line: `python -m benchmarks [NAME]`, where NAME is a question or a single case."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import pathlib
-import platform
-import sqlite3
-import statistics
-import subprocess
 import sys
+from collections.abc import Sequence
 
-from benchmarks.cases import CASES, Figures
+from benchmarks import harness, peers
+from benchmarks.case import Case
+from benchmarks.figures import Run
+from benchmarks.harness import PEERS, CaseFailed
+from benchmarks.questions import CASES, QUESTIONS
+from benchmarks.record import Record
 
-TIMEOUT = 300
-
-
-def measure(case: str, tasks: int) -> Figures:
-    """Run one case in a fresh process."""
-    command = [sys.executable, "-m", "benchmarks", case, "--tasks", str(tasks), "--child"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
-    if done.returncode != 0:
-        sys.exit(f"{case} failed:\n{done.stderr}")
-    figures: Figures = json.loads(done.stdout)
-    return figures
+TASKS, SMOKE_TASKS = 20_000, 200
 
 
-def show(results: dict[str, list[Figures]]) -> None:
-    """Print the median of each figure, with its least and greatest."""
-    print(f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, medians (least to greatest)\n")
-    for case, runs in results.items():
-        for number, name in enumerate(runs[0]):
-            values = sorted(run[name] for run in runs)
-            figure = f"{statistics.median(values):>12,.2f} ({values[0]:,.2f} to {values[-1]:,.2f})"
-            print(f"{case if number == 0 else '':<32} {name:<26} {figure}")
+def arguments(line: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure everact beside its peers.")
+    parser.add_argument("name", nargs="?", metavar="NAME", help=f"a case, or a question: {', '.join(QUESTIONS)}")
+    parser.add_argument("--tasks", type=int, help=f"the number that each case takes a share of (default {TASKS})")
+    parser.add_argument("--repeat", type=int, default=3, help="how often, by turns (default 3)")
+    parser.add_argument("--json", type=pathlib.Path, help="write all figures here, and the tables beside it, as .md")
+    parser.add_argument("--peers", action="store_true", help="install the peers first, if they are not there")
+    parser.add_argument("--no-peers", action="store_true", help="leave the peers out")
+    parser.add_argument(
+        "--smoke", action="store_true", help="each case small, once, without peers; figures mean nothing"
+    )
+    options = parser.parse_args(line)
+    if options.name not in (None, *QUESTIONS, *CASES):
+        parser.error(f"{options.name!r} is no question and no case; the questions are {', '.join(QUESTIONS)}")
+    if options.smoke:
+        options.repeat, options.no_peers = 1, True
+    options.tasks = options.tasks or (SMOKE_TASKS if options.smoke else TASKS)
+    return options
+
+
+def chosen(options: argparse.Namespace) -> list[Case]:
+    """The cases that were asked for, without those of the peers where these are not wanted, or not there."""
+    question = QUESTIONS.get(options.name)
+    wanted = question.cases if question else [CASES[options.name]] if options.name else list(CASES.values())
+    if options.no_peers or not peers.ready(PEERS):
+        if not options.no_peers and any(case.peer for case in wanted):
+            print("the peers are left out; --peers installs them", file=sys.stderr)
+        wanted = [case for case in wanted if not case.peer]
+    return list(wanted)
 
 
 def main() -> None:
-    """Read the command line, run the cases, print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("case", nargs="?", choices=list(CASES))
-    parser.add_argument("--tasks", type=int, default=20_000)
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--json", type=pathlib.Path)
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        print(json.dumps(CASES[options.case](options.tasks)))
-        return
-    chosen = [options.case] if options.case else list(CASES)
-    results: dict[str, list[Figures]] = {case: [] for case in chosen}
-    for _ in range(options.repeat):
-        for case in chosen:
-            results[case].append(measure(case, options.tasks))
-    show(results)
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=2))
+    """Run the cases by turns, and print the tables."""
+    options = arguments()
+    if options.peers:
+        peers.install(PEERS)
+    cases = chosen(options)
+    record = Record.begun(options.tasks, options.repeat)
+    start = harness.fork() if options.smoke else harness.fresh_process()
+    failed = False
+    for case, run in harness.rounds(cases, options.tasks, options.repeat, start):
+        if isinstance(run, CaseFailed):
+            failed = True
+            print(run, file=sys.stderr)
+            continue
+        record.results.setdefault(case.name, []).append(run)
+        _tell(case, run)
+        if options.json:
+            record.write(options.json)
+    report = record.markdown()
+    print(f"{len(record.results)} of {len(cases)} cases ran" if options.smoke else report)
+    sys.exit(failed)
+
+
+def _tell(case: Case, run: Run) -> None:
+    """A line as it goes on."""
+    busy = "" if run.calm else f", others used {run.foreign:.1f} cores"
+    print(f"{run.seconds:6.1f} s  {case.name}{busy}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import logging
-import os
-import pathlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +11,10 @@ from typing import Any
 
 import pykka
 
+from benchmarks.figures import Figures
+from benchmarks.watch import resident_bytes
 from everact import Actor, ActorSystem, Backoff, ChildSpec, Intensity, Supervisor
 
-Figures = dict[str, float]
 WAIT = 120.0
 
 
@@ -80,13 +78,7 @@ def starting(kind: str) -> Iterator[Start]:
             yield lambda: system.spawn(Pooled)
 
 
-def resident_bytes() -> int:
-    """How much memory this process has."""
-    gc.collect()
-    return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def lives(kind: str, count: int) -> Figures:
+def lives(count: int, kind: str) -> Figures:
     """Start so many actors, have each answer once, and stop them."""
     with starting(kind) as start:
         start().ask("first")
@@ -112,7 +104,7 @@ def lives(kind: str, count: int) -> Figures:
     }
 
 
-def messages(kind: str, count: int) -> Figures:
+def messages(count: int, kind: str) -> Figures:
     """One sender and one actor: tells until all are handled, and asks one by one."""
     with starting(kind) as start:
         ref = start()
@@ -148,14 +140,3 @@ def restarts(count: int) -> Figures:
         seconds, used = time.perf_counter() - begun, time.process_time() - cpu
     assert made == count + 1
     return {"restarts/s": count / seconds, "cpu us/restart": used / count * 1e6}
-
-
-CASES: dict[str, Callable[[int], Figures]] = {
-    "start and stop, stock pykka": lambda n: lives("pykka", n),
-    "start and stop, everact alone": lambda n: lives("alone", n),
-    "start and stop, everact spawned": lambda n: lives("spawned", n),
-    "messages, stock pykka": lambda n: messages("pykka", n * 5),
-    "messages, everact alone": lambda n: messages("alone", n * 5),
-    "messages, everact spawned": lambda n: messages("spawned", n * 5),
-    "restarts, everact": restarts,
-}
