@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from benchmarks import harness, peers
 from benchmarks.case import Case
 from benchmarks.figures import Run
+from benchmarks.goals import GOALS, unanswered
 from benchmarks.harness import PEERS, CaseFailed
 from benchmarks.questions import CASES, QUESTIONS
 from benchmarks.record import Record
+from benchmarks.watch import SYNCS
 
 TASKS, SMOKE_TASKS = 20_000, 200
 
@@ -68,6 +70,9 @@ def main() -> None:
         if options.json:
             record.write(options.json)
     report = record.markdown()
+    for goal in unanswered(GOALS, record.results):
+        failed = failed or goal.figure != SYNCS  # these are counted only where that can be done
+        print(f"{goal.case} has no {goal.figure}: {goal.about}", file=sys.stderr)
     print(f"{len(record.results)} of {len(cases)} cases ran" if options.smoke else report)
     sys.exit(failed)
 

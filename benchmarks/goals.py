@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.figures import Run, ratio, spread
@@ -128,3 +128,9 @@ GOALS = (
         for storage in ("memory", "SQLite")
     ),
 )
+
+
+def unanswered(goals: Iterable[Goal], results: Mapping[str, Sequence[Run]]) -> list[Goal]:
+    """The goals whose cases were run and do not have the figure."""
+    ran = [goal for goal in goals if results.get(goal.case) and (goal.over is None or results.get(goal.over))]
+    return [goal for goal in ran if goal.measured(results) is None]

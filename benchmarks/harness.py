@@ -80,7 +80,7 @@ def _answer(case: Case, count: int, writing: int) -> None:
         os.write(writing, json.dumps(figures).encode())
         code = 0
     except BaseException:  # whatever it is, the parent's stack must not go on in the child
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
     finally:
         sys.stderr.flush()
         os._exit(code)

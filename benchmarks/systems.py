@@ -36,7 +36,7 @@ def stamp(a: int, b: int) -> None:
 
 
 @task
-def held(a: int, b: int, ctx: TaskContext) -> None:
+def held(ctx: TaskContext, a: int, b: int) -> None:
     """Stay, so that all others of its type wait; leave when the system stops."""
     ctx.cancellation.wait(WAIT)
 

@@ -19,7 +19,7 @@ finished = threading.Event()
 
 
 @task
-def link(left: int, ctx: TaskContext) -> None:
+def link(ctx: TaskContext, left: int) -> None:
     """Go on with the next one, atomically with its own end."""
     if left:
         ctx.dispatch(link.task(left - 1))
@@ -28,7 +28,7 @@ def link(left: int, ctx: TaskContext) -> None:
 
 
 @task(retry=Retry(attempts=ATTEMPTS, delay=0))
-def stormy(a: int, ctx: TaskContext) -> None:
+def stormy(ctx: TaskContext, a: int) -> None:
     """Fail until the last attempt."""
     if ctx.attempt < ATTEMPTS:
         raise ConnectionError(a)

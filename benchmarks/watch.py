@@ -12,6 +12,8 @@ from typing import Self
 from benchmarks.figures import Figures
 from benchmarks.syncs import counter
 
+SYNCS = "fsyncs/task"
+
 
 class Watch:
     """Measures the block that it is put around; all threads of the process count.
@@ -42,7 +44,7 @@ class Watch:
     def per_task(self, tasks: int) -> Figures:
         """The figures that cases of throughput have in common."""
         figures = {"tasks/s": tasks / self.seconds, "CPU s/1000": self.processor / tasks * 1000}
-        return figures if self.syncs is None else figures | {"fsyncs/task": self.syncs / tasks}
+        return figures if self.syncs is None else figures | {SYNCS: self.syncs / tasks}
 
 
 def resident_bytes() -> int:
