@@ -16,7 +16,7 @@ from benchmarks.questions import CASES, QUESTIONS
 from benchmarks.record import Record
 from benchmarks.watch import SYNCS
 
-TASKS, SMOKE_TASKS = 20_000, 200
+TASKS, SMOKE_TASKS, FEWEST = 20_000, 200, 100
 
 
 def arguments(line: Sequence[str] | None = None) -> argparse.Namespace:
@@ -37,6 +37,8 @@ def arguments(line: Sequence[str] | None = None) -> argparse.Namespace:
     if options.smoke:
         options.repeat, options.no_peers = 1, True
     options.tasks = options.tasks or (SMOKE_TASKS if options.smoke else TASKS)
+    if options.tasks < FEWEST:
+        parser.error(f"--tasks {options.tasks} is too few: the 64 callers need one each; from {FEWEST} on")
     return options
 
 
@@ -71,8 +73,9 @@ def main() -> None:
             record.write(options.json)
     report = record.markdown()
     for goal in unanswered(GOALS, record.results):
-        failed = failed or goal.figure != SYNCS  # these are counted only where that can be done
-        print(f"{goal.case} has no {goal.figure}: {goal.about}", file=sys.stderr)
+        if goal.figure != SYNCS:  # these are counted only where that can be done
+            failed = True
+            print(f"{goal.case} has no {goal.figure}: {goal.about}", file=sys.stderr)
     print(f"{len(record.results)} of {len(cases)} cases ran" if options.smoke else report)
     sys.exit(failed)
 

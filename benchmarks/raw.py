@@ -6,7 +6,6 @@ import os
 import pathlib
 import queue
 import sqlite3
-import statistics
 import tempfile
 import threading
 import time
@@ -15,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from benchmarks.figures import Figures
+from benchmarks.load import LEAST, PAUSE, cuts
 from benchmarks.watch import Watch
 
 PAYLOAD = b'{"a":1,"b":2}'
@@ -79,6 +79,7 @@ def submits(count: int) -> Figures:
 
 def hop_latency(count: int, *, sync: bool) -> Figures:
     """Under light load: a hop to another thread, after a block was written and synced or at once."""
+    count = max(count, LEAST)
     messages: queue.SimpleQueue[float] = queue.SimpleQueue()
     waits: list[float] = []
 
@@ -95,22 +96,20 @@ def hop_latency(count: int, *, sync: bool) -> Figures:
             if sync:
                 write()
             messages.put(began)
-            time.sleep(0.005)
+            time.sleep(PAUSE)
     consumer.join()
-    cuts = statistics.quantiles(waits, n=100)
-    return {"p50 ms": cuts[49], "p99 ms": cuts[98]}
+    return cuts(waits)
 
 
 def disk(count: int) -> Figures:
     """Blocks of 4 KiB, each written and synced."""
-    taken = []
+    count, taken = max(count, LEAST), []
     with _blocks() as write, Watch() as watch:
         for _ in range(count):
             began = time.perf_counter()
             write()
             taken.append((time.perf_counter() - began) * 1000)
-    cuts = statistics.quantiles(taken, n=100)
-    return {"syncs/s": count / watch.seconds, "p50 ms": cuts[49], "p99 ms": cuts[98]}
+    return {"syncs/s": count / watch.seconds, **cuts(taken)}
 
 
 @contextmanager
