@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 
 from benchmarks.figures import Figures
@@ -29,7 +30,7 @@ def types(count: int, storage: str, number: int) -> Figures:
         with Watch() as watch:
             dispatch_all(running, work)
             running.wait_idle(WAIT)
-        return watch.per_task(count)
+        return watch.per_task(count) | {"threads": threading.active_count()}
 
 
 def records(count: int, per_task: float) -> Figures:

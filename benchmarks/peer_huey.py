@@ -91,9 +91,9 @@ def ahead(count: int, storage: str) -> Figures:
         return scheduled(count, lambda: task.schedule((1, 2), delay=3600))
 
 
-def recovery(count: int) -> Figures:
+def recovery(count: int, storage: str) -> Figures:
     """A file with pending tasks, and a consumer that is started on it."""
-    with app("sqlite") as huey:
+    with app(storage) as huey:
         task = huey.task()(stamp)
         for _ in range(count):
             task(1, 2)

@@ -133,7 +133,7 @@ _LATENCY = (
 )
 
 HUEY_AHEAD = peer("huey SQLite, in an hour", "ahead", 0.25, storage="sqlite")
-HUEY_RECOVERY = peer("huey SQLite, 10,000 pending", "recovery", 0.5)
+HUEY_RECOVERY = peer("huey SQLite, 10,000 pending", "recovery", 0.5, storage="sqlite")
 
 _BACKLOG = (
     Question(
