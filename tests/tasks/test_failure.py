@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import itertools
+import traceback
 from typing import TypeVar
 from uuid import UUID
 
@@ -168,3 +169,30 @@ def test_causes_and_groups_are_part_of_the_traceback() -> None:
     told = describe(raised(group), 65_536)
     assert "KeyError: 'inside'" in told.traceback
     assert "OSError: the cause" in told.traceback
+
+
+def failing_group() -> Exception:
+    """A group with causes and contexts, each of which shows its own lines."""
+
+    def fail(number: int) -> Exception:
+        try:
+            try:
+                [1][int(f"{number}") + 1]
+            except IndexError as first:
+                raise KeyError(number) from first
+        except KeyError as second:
+            return second
+        raise AssertionError
+
+    try:
+        raise ExceptionGroup("several", [ValueError(1), fail(2)])
+    except ExceptionGroup as group:
+        return group
+
+
+def test_a_stored_traceback_has_every_line_of_every_error_and_no_marks_below_them() -> None:
+    error = failing_group()
+    marked = "".join(traceback.format_exception(error))
+    without = [line for line in marked.splitlines() if not set(line) <= set(" |^~") or "^" not in line]
+    assert len(without) < len(marked.splitlines())
+    assert describe(error, 65_536).traceback.splitlines() == without
