@@ -60,7 +60,10 @@ class Attempt:
         self._node = cell.node
         self._spec = cell.spec
         self._now = cell.runtime.now
-        self._hand_over = cell.node.journal.finish
+        journal = cell.node.journal
+        # A thread of the elastic pool lets go what it keeps back; others would not.
+        keeps_back = not (cell.spec.is_async or cell.spec.pinned) or journal.inline
+        self._hand_over = journal.finish if keeps_back else journal.submit
         self._codec = cell.pool.codec
         self._is_async = cell.spec.is_async
         # Asked once, so that a handler without hooks, timeout or middleware pays for none of them.

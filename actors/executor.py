@@ -1,4 +1,4 @@
-"""Where cells run: an elastic pool of threads, a thread of their own, or the event loop."""
+"""Where cells run: an elastic pool of threads (see `elastic_executor`), a thread of their own, or the event loop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any, Protocol
 
-from everact.actors.runtime import Empty, Runtime
+from everact.actors.runtime import Runtime
 
 logger = logging.getLogger("everact.executor")
 IDLE_SECONDS = 10.0
@@ -46,61 +46,6 @@ def drive(turn: Turn) -> None:
         return
     coroutine.close()
     logger.error("a sync handler's turn suspended; did `handle` return an awaitable of another library?")
-
-
-class ElasticExecutor:
-    """As many threads as there are turns at once; a thread with nothing to do leaves after a while.
-
-    An idle actor costs no thread here.
-    """
-
-    def __init__(self, runtime: Runtime, name: str) -> None:
-        self._runtime = runtime
-        self._name = name
-        self._work = runtime.queue()
-        # One token per thread that waits for work. Taking a token reserves that thread; list.pop is one step.
-        self._idle: list[None] = []
-        self._closed = False
-
-    def submit(self, turn: Turn) -> None:
-        """See `Executor.submit`."""
-        try:
-            self._idle.pop()
-        except IndexError:
-            self._runtime.spawn(lambda: self._serve(turn), self._name)
-        else:
-            self._work.put(turn)
-
-    def close(self) -> None:
-        """See `Executor.close`."""
-        self._closed = True
-        while self._idle:
-            try:
-                self._idle.pop()
-            except IndexError:  # a thread has just left by itself
-                return
-            self._work.put(None)
-
-    def _serve(self, turn: Turn | None) -> None:
-        while turn is not None:
-            drive(turn)
-            turn = self._next()
-
-    def _next(self) -> Turn | None:
-        if self._closed:
-            return None
-        self._idle.append(None)
-        turn: Turn | None
-        try:
-            turn = self._work.get(timeout=IDLE_SECONDS)
-        except Empty:
-            try:
-                self._idle.pop()
-            except IndexError:  # somebody has just reserved a thread, and may have meant this one
-                turn = self._work.get()
-            else:
-                return None
-        return turn
 
 
 class PinnedExecutor:

@@ -61,6 +61,7 @@ class HandlerActor(Guarded):
         self._make_executor = make_executor
         self._executor = make_executor()
         self._attempt = Attempt(self)
+        self._gathered = node.journal.gathered
         # One token while no turn is under way; taking it is the right to start one.
         self._turnstile = [None]
         self.tell = self._put
@@ -97,6 +98,8 @@ class HandlerActor(Guarded):
     async def _turn(self, generation: int) -> None:
         if self.spec.is_async:
             self._runner = asyncio.current_task()
+        elif self._gathered:
+            self.node.journal.flush()
         while True:
             left_behind = False
             try:
@@ -126,7 +129,7 @@ class HandlerActor(Guarded):
 
     def _rest(self) -> bool:
         """End the turn; True if there is more to do after all, and this turn is the one to do it."""
-        self.node.journal.flush()
+        self.node.journal.before_rest()
         if not self.awaiting:
             self.pool.rest(self)
         self._turnstile.append(None)
@@ -156,6 +159,8 @@ class HandlerActor(Guarded):
                 if self.pool.spill.rank is not None:
                     self._ask_for_more()
                 return False
+            if self._gathered:
+                self.node.journal.flush()  # what this thread keeps back must not wait for what it does next
             if await self._serve(ticket):
                 return True
             served += 1

@@ -8,6 +8,7 @@ the turn itself, one thread at a time; the text is the same.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -52,6 +53,7 @@ class Journal(ThreadActor):
         patience: What commits, and waits while the database is locked.
         facts: Where it says what it has committed.
         settlement: What follows from a commit.
+        gathered: Ends of deliveries that go along with the next commit.
         router: Where tasks go; set when it is built.
         call_after: The timer's; set when the timer is built.
     """
@@ -73,9 +75,11 @@ class Journal(ThreadActor):
         self.router: Router
         self.settlement = Settlement(storage, incarnation, self.tickets, self.watchers, self.facts, stream)
         self.call_after: Callable[[float, Callable[[], object]], None] = lambda seconds, fn: None  # noqa: ARG005
+        self.inline = storage.inline
         self.submit: Callable[[Any], None] = self._run_inline if storage.inline else self._tell_unless_over
         self.settlement.submit = self.submit
-        self.finish: Callable[[FinishDelivery], None] = self._finish_inline if storage.inline else self.submit
+        self.gathered: deque[FinishDelivery] = deque()
+        self.finish: Callable[[FinishDelivery], None] = self._finish_inline if storage.inline else self._finish_durable
         self._dismissal: BaseException | None = None
         self.reserve = Reserve(storage, self.submit)
         self.patience = Patience(runtime, storage, lambda: self._stopping)
@@ -92,7 +96,21 @@ class Journal(ThreadActor):
         Nobody blocks here: two threads that wait for one lock under the interpreter lock hand both back and
         forth at every message, which costs four context switches a task.
         """
-        self.actor_inbox.put(message)
+        inbox = self.actor_inbox
+        try:
+            self._turnstile.pop()
+        except IndexError:
+            inbox.put(message)
+        else:
+            if inbox.qsize():
+                inbox.put(message)
+                batch = [inbox.get() for _ in range(min(inbox.qsize(), DRAIN_LIMIT))]
+            else:
+                batch = [message]
+            try:
+                self._guarded_batch(batch)
+            finally:
+                self._turnstile.append(None)
         self._run_turns()
 
     def _run_turns(self) -> None:
@@ -117,10 +135,40 @@ class Journal(ThreadActor):
         if inbox.qsize() >= GATHERED or self.watchers.waiting or self._stream.active or not is_quiet(message):
             self._run_turns()
 
+    def _finish_durable(self, message: FinishDelivery) -> None:
+        """As `submit`, but the end of a delivery that nobody waits for may go along with the next commit.
+
+        Only the last task of a mailbox keeps it back: its thread has nothing to do then, and lets it go after a moment.
+        One caller who waits for each of its tasks so has one commit for each, not two.
+        """
+        others = self.watchers.waiting or self._idle_waiters or self._stream.active
+        if others or message.ticket.pool.has_work or not is_quiet(message):
+            self.submit(message)
+        else:
+            self.gathered.append(message)
+
+    def keeps_back(self) -> bool:
+        """Whether a thread that has nothing to do is to call `flush` in a moment."""
+        return len(self.gathered) > 0
+
     def flush(self) -> None:
-        """Have done what has gathered, if turns run in the threads of those who send."""
+        """Have done what has gathered: here and now if turns run in the threads of those who send, else soon."""
+        if self._storage.inline:
+            if self.actor_inbox.qsize():
+                self._run_turns()
+        elif self.gathered:
+            self.submit(InTurn(_nothing))
+
+    def before_rest(self) -> None:
+        """A cell has nothing more to do."""
         if self._storage.inline and self.actor_inbox.qsize():
             self._run_turns()
+
+    def _guarded_batch(self, messages: list[Any]) -> None:
+        gathered = self.gathered
+        if gathered:
+            messages = [gathered.popleft() for _ in range(len(gathered))] + messages
+        super()._guarded_batch(messages)
 
     def on_batch(self, messages: list[Any]) -> None:
         """Commit what has gathered; of what storage does not take, commit those parts that it may take."""
@@ -272,3 +320,7 @@ class Journal(ThreadActor):
             logger.warning("whether %d task(s) were stored cannot be read", len(tickets), exc_info=error)
             self.router.look_in_storage(self.runtime.now(), {ticket.record.type for ticket in tickets})
         self.router.route(ready, self.runtime.now())
+
+
+def _nothing(now: int) -> None:
+    """What gathered is taken along by any turn."""

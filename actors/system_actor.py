@@ -14,7 +14,7 @@ from typing import Any
 
 import pykka
 
-from everact.actors.executor import ElasticExecutor
+from everact.actors.elastic_executor import ElasticExecutor
 from everact.actors.runtime import Empty, Queue, Runtime, Thread
 
 logger = logging.getLogger("everact.actor")

@@ -11,9 +11,10 @@ from typing import Any
 from everact.actors.backlog import Backlog
 from everact.actors.baton import Waiter
 from everact.actors.dispatcher import Dispatcher
+from everact.actors.elastic_executor import ElasticExecutor
 from everact.actors.environment import Environment
 from everact.actors.event_stream import EventStream
-from everact.actors.executor import ElasticExecutor, LoopExecutor, PinnedExecutor
+from everact.actors.executor import LoopExecutor, PinnedExecutor
 from everact.actors.handler_actor import HandlerActor
 from everact.actors.journal import Journal
 from everact.actors.liveness import Liveness
@@ -101,6 +102,8 @@ class Engine:
         self.nowhere = Pool.nowhere()
         journal.tell_restart = timer.tell_restart = self._tell_restart
         self._elastic = ElasticExecutor(runtime, f"{name}/worker")
+        self._elastic.call_after = timer.call_after
+        self._elastic.keeps_back, self._elastic.let_go = journal.keeps_back, journal.flush
         self._loop: LoopExecutor | None = None
         self._restarts: tuple[float, ...] = ()
         self._spawning = runtime.lock()

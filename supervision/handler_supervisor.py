@@ -7,7 +7,7 @@ import logging
 from typing import Any
 from uuid import UUID
 
-from everact.actors.executor import ElasticExecutor
+from everact.actors.elastic_executor import ElasticExecutor
 from everact.actors.handler_actor import HandlerActor
 from everact.actors.messages import (
     AttemptFailed,
