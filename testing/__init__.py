@@ -1,1 +1,31 @@
-"""What users test their own application with."""
+"""What users test their own application with: simulations in which chance, time and faults are in their hands.
+
+    from everact.testing import Faults, Simulation, at, attempt
+
+`Simulation` runs handlers on real systems under a seeded scheduler and a virtual clock; `Faults` says what goes wrong.
+"""
+
+from everact.testing.checkers import PromiseBroken as PromiseBroken
+from everact.testing.checkers import differences as differences
+from everact.testing.choices import Drawn as Drawn
+from everact.testing.choices import Pct as Pct
+from everact.testing.choices import RandomWalk as RandomWalk
+from everact.testing.choices import Replay as Replay
+from everact.testing.choices import StaleSchedule as StaleSchedule
+from everact.testing.faults import Faults as Faults
+from everact.testing.history import Event as Event
+from everact.testing.history import History as History
+from everact.testing.history import What as What
+from everact.testing.moments import after as after
+from everact.testing.moments import at as at
+from everact.testing.moments import attempt as attempt
+from everact.testing.moments import before as before
+from everact.testing.moments import between as between
+from everact.testing.moments import commit as commit
+from everact.testing.moments import every as every
+from everact.testing.scheduler import Deadlock as Deadlock
+from everact.testing.scheduler import Endless as Endless
+from everact.testing.simulation import NotAtRest as NotAtRest
+from everact.testing.simulation import Simulation as Simulation
+from everact.testing.until import drained as drained
+from everact.testing.until import idle as idle

@@ -1,0 +1,107 @@
+"""everact's promises as functions from a run to what it has broken of them.
+
+| promise | checker |
+|---|---|
+| P1, C1 acknowledged is stored, whatever dies | `acknowledged_is_kept` |
+| P2, C2 one terminal status, never left | `it_ends_once` |
+| P3, C13 follow-ups commit with their outcome | `follow_ups_come_with_their_outcome`, `orphans`, `stored_is_kept` |
+| P4, C8 cancels are answered truly | `cancels_are_answered_truly` |
+| P5 whoever asks is answered | `calls_are_answered`; a wait without an end is a `Deadlock` |
+| P6 failures stay where they are | `failures_stay_where_they_are` |
+| P7 nothing vanishes | `nothing_vanishes` |
+| P8 memory is bounded | `memory_is_bounded` |
+| P9, C19 one seed is one history | `differences` of two runs, in this process or another |
+| C4 attempts come back, or their node died | `attempts_come_back` |
+| C5 attempts and delays within the policy | `attempts_are_as_many_as_they_may`, `retries_come_when_they_should` |
+| C6 what was done is undone, in reverse | `undone_is_what_was_done`, `undone_in_reverse` |
+| C7 undone once | `undone_once` |
+| C11 never before it is due | `retries_come_when_they_should` |
+| C14 one id is one row | `stored_is_kept` |
+| C16 order within a priority | `order_is_kept` |
+| C17 subscribers are told what was committed | `subscribers_are_told` |
+| C18 everything ends | `everything_ends` |
+| C20 storages agree | `differences` of two runs, one on each |
+
+Not here: C3 (leases) and C12 (recurring schedules), C15 (rate limits), since there are none; C9 and C10 (restarts and
+mailboxes of spawned actors), since a history is one of tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from everact.testing import check_system, check_tasks, check_workflows
+from everact.testing.evidence import Evidence, Violation
+from everact.testing.history import History
+
+if TYPE_CHECKING:
+    from everact.testing.simulation import Simulation
+
+Checker = Callable[[Evidence], Iterator[Violation]]
+CHECKERS: tuple[Checker, ...] = (
+    check_tasks.acknowledged_is_kept,
+    check_tasks.stored_is_kept,
+    check_tasks.it_ends_once,
+    check_tasks.everything_ends,
+    check_tasks.attempts_come_back,
+    check_tasks.attempts_are_as_many_as_they_may,
+    check_tasks.retries_come_when_they_should,
+    check_tasks.cancels_are_answered_truly,
+    check_tasks.calls_are_answered,
+    check_workflows.follow_ups_come_with_their_outcome,
+    check_workflows.orphans,
+    check_workflows.undone_is_what_was_done,
+    check_workflows.undone_in_reverse,
+    check_workflows.undone_once,
+    check_system.failures_stay_where_they_are,
+    check_system.nothing_vanishes,
+    check_system.memory_is_bounded,
+    check_system.order_is_kept,
+    check_system.subscribers_are_told,
+)
+
+
+class PromiseBroken(AssertionError):
+    """A run has broken promises.
+
+    Attributes:
+        violations: Which.
+        schedule: What replays the run.
+    """
+
+    def __init__(self, violations: list[Violation], schedule: str, faults: str) -> None:
+        self.violations, self.schedule = violations, schedule
+        told = "\n".join(map(str, violations))
+        super().__init__(f"{told}\nreplay it with Simulation(..., schedule={schedule!r}, faults={faults})")
+
+
+def violations(evidence: Evidence) -> list[Violation]:
+    """Everything that all checkers complain about."""
+    return [violation for checker in CHECKERS for violation in checker(evidence)]
+
+
+def check_all(sim: Simulation) -> None:
+    """Hold a simulation to the promises.
+
+    Raises:
+        PromiseBroken: It breaks some.
+    """
+    found = violations(sim.evidence())
+    if found:
+        raise PromiseBroken(found, sim.schedule, repr(sim.faults))
+
+
+def differences(one: History, other: History) -> str:
+    """Where two histories differ first; empty if they do not.
+
+    Example:
+        >>> differences(History(lambda: (0, 0.0)), History(lambda: (0, 0.0)))
+        ''
+    """
+    for mine, yours in zip(one, other, strict=False):
+        if mine != yours:
+            return f"event {mine.number}:\n{mine}\n{yours}"
+    shared = min(len(one), len(other))
+    longer = one if len(one) > shared else other
+    return "" if len(longer) == shared else f"only one of them goes on after event {shared - 1}:\n{longer[shared]}"

@@ -1,0 +1,298 @@
+"""One thread runs at a time: each hands a baton on where it waits, and a policy says who gets it.
+
+When nobody can run, the clock jumps to the earliest deadline or alarm; if there is none, that is a deadlock. A policy
+may ask for its choices to be made on the driver's thread, which then gets the baton in between.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from everact.tasks.errors import EverActError
+from everact.testing.choices import RUN, Policy
+from everact.testing.trace import Trace
+
+JOIN_SECONDS = 5.0
+MOST_STEPS = 2_000_000
+
+
+class Deadlock(EverActError):
+    """Nobody can run and nobody waits for a time: the system under test would hang for ever."""
+
+
+class Endless(EverActError):
+    """The simulation goes on and on; something in it does not come to an end, or its steps are more than expected."""
+
+
+class Over(BaseException):
+    """Raised in the threads that a simulation has left, so that they leave too."""
+
+
+class NodeDied(EverActError):
+    """The node that a call was made to has died meanwhile; what came of the call is not known."""
+
+
+class Group:
+    """The threads of one node.
+
+    Attributes:
+        name: The node's.
+        until: None of them runs before this time; it is paused.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name, self.until = name, 0.0
+
+
+def always() -> bool:
+    """Ready, whenever it is asked."""
+    return True
+
+
+class Fiber:
+    """A thread that runs only while it holds the baton.
+
+    Attributes:
+        label: Its name, with a number if there are several of that name.
+        ready: Whether it can go on.
+        deadline: When it goes on in any case.
+        calls: The node that it makes a call to from outside.
+        thrown: What it is to raise instead of going on.
+    """
+
+    def __init__(self, name: str, label: str, role: str | None, group: Group) -> None:
+        self.name, self.label, self.role, self.group = name, label, role, group
+        self.baton = threading.Lock()
+        self.baton.acquire()
+        self.ready: Callable[[], object] = always
+        self.deadline: float | None = None
+        self.ended = False
+        self.calls: Group | None = None
+        self.thrown: BaseException | None = None
+        self.thread: threading.Thread | None = None
+
+
+class Scheduler:
+    """Decides who runs. The thread that makes it is the driver, which no kill touches.
+
+    Attributes:
+        time: Virtual seconds since it was made.
+        steps: How often the baton could have changed hands.
+        choices: What the policy has chosen, in order.
+        trace: Each step as it was.
+        current: Who holds the baton.
+        errors: What threads have ended with that should have ended well.
+        over: Whether nothing runs any more.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self.time, self.steps = 0.0, 0
+        self.choices: list[int] = []
+        self.trace = Trace()
+        self.errors: list[tuple[str, BaseException]] = []
+        self.over = False
+        self.most_steps = MOST_STEPS
+        self._policy = policy
+        self._on_driver = policy.on_driver
+        self._labels: dict[str, int] = {"driver": 1}
+        self.driver = self.current = Fiber("driver", "driver", None, Group("driver"))
+        # In the order in which they began to wait: who has waited longest is the calm choice.
+        self._living = [self.driver]
+        self._all: list[Fiber] = []
+        self._alarms: list[tuple[float, int, Callable[[], object]]] = []
+        self._numbers = itertools.count()
+        self._asked: list[Fiber] | None = None
+        self._failure: BaseException | None = None
+
+    # -- threads -------------------------------------------------------------------------------------------
+
+    def spawn(self, run: Callable[[], None], name: str, role: str | None, group: Group) -> Fiber:
+        """Start a thread; it runs when it is chosen."""
+        fiber = Fiber(name, self._label(name), role, group)
+
+        def target() -> None:
+            fiber.baton.acquire()
+            try:
+                if not self.over:
+                    run()
+            except Over:
+                return
+            except BaseException as error:
+                self.errors.append((fiber.label, error))
+            if not (self.over or fiber.ended):
+                fiber.ended = True
+                self._living.remove(fiber)
+                self._hand_on(None)
+
+        fiber.thread = threading.Thread(target=target, name=name, daemon=True)
+        if self.over:
+            fiber.baton.release()
+        else:
+            self._living.append(fiber)
+        self._all.append(fiber)
+        fiber.thread.start()
+        return fiber
+
+    def _label(self, name: str) -> str:
+        number = self._labels[name] = self._labels.get(name, 0) + 1
+        return name if number == 1 else f"{name}#{number}"
+
+    def at(self, time: float, ring: Callable[[], object]) -> None:
+        """Call `ring` when the clock reaches a time, before anybody else does anything; it must not wait."""
+        heapq.heappush(self._alarms, (time, next(self._numbers), ring))
+
+    # -- steps ---------------------------------------------------------------------------------------------
+
+    def wait(self, ready: Callable[[], object], timeout: float | None, verb: str, subject: Any = None) -> bool:
+        """Hand the baton on until `ready()` holds; False when `timeout` virtual seconds have passed before.
+
+        Args:
+            ready: Asked by whoever hands the baton on; it must not wait.
+            timeout: None for as long as it takes.
+            verb: What the thread does here, for the trace.
+            subject: What it does that with.
+        """
+        if self.over:
+            raise Over
+        me = self.current
+        living = self._living
+        if living[-1] is not me:
+            living.remove(me)
+            living.append(me)
+        me.ready = ready
+        me.deadline = None if timeout is None else self.time + max(timeout, 0.0)
+        self.steps += 1
+        self.trace.add(self.time, me.label, verb, subject)
+        self._hand_on(me)
+        if me.thrown is not None:
+            error, me.thrown = me.thrown, None
+            raise error
+        return bool(ready())
+
+    def choose(self, options: list[str], what: str) -> int:
+        """Have the policy choose, and write it down."""
+        choice = self._policy.choose(options, what)
+        self.choices.append(choice)
+        return choice
+
+    def _hand_on(self, me: Fiber | None) -> None:
+        """Give the baton to whoever runs next; returns when `me` has it again."""
+        try:
+            able = self._able()
+            if able and able[-1] is me:
+                able.insert(0, able.pop())
+            if len(able) > 1 and self._on_driver and me is not self.driver:
+                self._asked = able
+                following = self.driver
+            else:
+                following = self._pick(able)
+        except BaseException as error:
+            # A thread of the application must not see it; the test must.
+            if me is self.driver:
+                raise
+            self._failure, following = error, self.driver
+        if following is me:
+            return
+        self.current = following
+        following.baton.release()
+        if me is not None:
+            self._take_baton(me)
+
+    def _take_baton(self, me: Fiber) -> None:
+        while True:
+            me.baton.acquire()
+            if self.over:
+                raise Over
+            if me is not self.driver:
+                return
+            if self._failure is not None:
+                error, self._failure = self._failure, None
+                raise error
+            if self._asked is None:
+                return
+            able, self._asked = self._asked, None
+            following = self._pick(able)
+            if following is me:
+                return
+            self.current = following
+            following.baton.release()
+
+    def _pick(self, able: list[Fiber]) -> Fiber:
+        if len(able) == 1:
+            return able[0]
+        if not able:
+            raise Deadlock("nobody can run: " + ", ".join(fiber.label for fiber in self._living))
+        return able[self.choose([fiber.label for fiber in able], RUN)]
+
+    def _able(self) -> list[Fiber]:
+        """Who can run now; if nobody can, the clock goes on."""
+        if self.steps > self.most_steps:
+            self.most_steps += MOST_STEPS
+            msg = f"there were {self.steps} steps and it goes on; set Simulation(steps=...) if that is meant"
+            raise Endless(msg)
+        while True:
+            self._ring()
+            now = self.time
+            able = [
+                fiber
+                for fiber in self._living
+                if fiber.group.until <= now
+                and (fiber.ready() or (fiber.deadline is not None and fiber.deadline <= now))
+            ]
+            if able or (following := self._next_time()) is None:
+                return able
+            self.time = max(now, following)
+
+    def _ring(self) -> None:
+        while self._alarms and self._alarms[0][0] <= self.time:
+            heapq.heappop(self._alarms)[2]()
+
+    def _next_time(self) -> float | None:
+        times = [self._alarms[0][0]] if self._alarms else []
+        for fiber in self._living:
+            if fiber.ready():
+                times.append(fiber.group.until)
+            elif fiber.deadline is not None:
+                times.append(max(fiber.deadline, fiber.group.until))
+        return min(times, default=None)
+
+    # -- the end -------------------------------------------------------------------------------------------
+
+    def kill(self, group: Group) -> None:
+        """The threads of a node stop where they are, for ever; who calls it from outside gets a `NodeDied`."""
+        dead = [fiber for fiber in self._living if fiber.group is group]
+        for fiber in dead:
+            fiber.ended = True
+        self._living = [fiber for fiber in self._living if fiber.group is not group]
+        for fiber in self._living:
+            if fiber.calls is group:
+                fiber.thrown = NodeDied(f"{group.name} has died")
+                fiber.ready = always
+
+    def leave(self) -> NoReturn:
+        """The calling thread's node was killed by itself: it stays where it is."""
+        me = self.current
+        self._hand_on(None)
+        me.baton.acquire()
+        raise Over
+
+    def end(self) -> list[threading.Thread]:
+        """Let all threads go that are still somewhere. Nothing runs after this.
+
+        Returns:
+            Those that did not leave, since code of the application keeps them.
+        """
+        self.over = True
+        for fiber in self._all:
+            try:
+                fiber.baton.release()
+            except RuntimeError:
+                continue  # it was let go before
+        threads = [fiber.thread for fiber in self._all if fiber.thread is not None]
+        for thread in threads:
+            thread.join(JOIN_SECONDS)
+        return [thread for thread in threads if thread.is_alive()]
