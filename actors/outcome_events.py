@@ -45,8 +45,9 @@ def key_events(
     """Follow-ups that were not stored for their key."""
     parent = finish.ticket.record
     for ticket in left_out:
-        key, holder = ticket.record.key, committed.taken[ticket.record.id]
-        if key is not None and holder.id != ticket.record.id:
+        # Nothing is known of one that an earlier commit, of unknown outcome, has stored.
+        key, holder = ticket.record.key, committed.taken.get(ticket.record.id)
+        if key is not None and holder is not None and holder.id != ticket.record.id:
             yield events.KeyTaken(now, UUID(bytes=parent.id), parent.type, key, UUID(bytes=holder.id))
 
 

@@ -90,3 +90,15 @@ def test_an_adopted_task_whose_claim_was_written_is_run(storage: Any) -> None:
         assert system.wait(left, WAIT).result == 7
         system.wait_idle(WAIT)
     assert len(claims) == 1, "no claim was made, so nothing was tested"
+
+
+def test_a_subscriber_is_no_reason_for_an_outcome_that_was_written_to_be_settled_in_half(storage: Any) -> None:
+    """What it has dispatched may have started, even ended, before the outcome is sent a second time."""
+    told: list[str] = []
+    with ActorSystem(handlers=[child, parent], storage=storage) as system:
+        system.events.subscribe(lambda event: told.append(type(event).__name__))
+        storage.picks = lambda batch: batch.outcomes
+        assert system.dispatch(parent.task(3)).result(WAIT) == 3
+        system.wait_idle(WAIT)
+        assert system.health().restarts == 0
+    assert "ActorRestarted" not in told
