@@ -45,7 +45,7 @@ class RandomWalk:
     Example:
         >>> walk = RandomWalk(7)
         >>> [walk.choose(["a", "b", "c"], RUN) for _ in range(8)]
-        [1, 0, 1, 2, 0, 0, 0, 1]
+        [1, 0, 1, 2, 0, 0, 2, 0]
     """
 
     on_driver = False

@@ -44,7 +44,8 @@ class Node:
     Attributes:
         name: "node-1", and so on.
         lives: How often it was started.
-        alive: Whether it runs.
+        alive: Whether it runs, or is about to.
+        ready: Whether it can be called.
         died_at: When it died last.
         clock_offset: Microseconds by which its wall clock is ahead.
         reserve: Whether it may write outcomes though the disk is full.
@@ -66,6 +67,7 @@ class Node:
         middleware: Sequence[Any] = (),
     ) -> None:
         self.name, self.lives, self.alive, self.died_at = name, 0, False, 0.0
+        self.ready = False
         self.clock_offset, self.reserve = 0, False
         self.group = Group(name)
         self._scheduler, self._chance, self._book, self._points = scheduler, chance, book, points
@@ -99,6 +101,7 @@ class Node:
         self._book.history.add(label, What.NODE_STARTED)
         with self.called():
             self.system.start()
+        self.ready = True
 
     def _committed(self, label: str, batch: Batch, committed: Committed) -> None:
         self._book.committed(label, batch, committed)
@@ -122,14 +125,14 @@ class Node:
         """Stop it as a deploy would."""
         with self.called():
             self.system.stop(timeout)
-        self.alive, self.died_at = False, self._scheduler.time
+        self.alive, self.ready, self.died_at = False, False, self._scheduler.time
         self._book.history.add(self.label, What.NODE_STOPPED)
 
     def kill(self, why: str) -> None:
         """It is dead from now on: nothing of it runs any more, nothing is written."""
         if not self.alive:
             return
-        self.alive, self.died_at = False, self._scheduler.time
+        self.alive, self.ready, self.died_at = False, False, self._scheduler.time
         self._book.history.add(self.label, What.CRASHED, detail=why)
         self.storage.abandon()
         self._scheduler.kill(self.group)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from everact.tasks.errors import EverActError
@@ -287,12 +289,25 @@ class Scheduler:
             Those that did not leave, since code of the application keeps them.
         """
         self.over = True
-        for fiber in self._all:
-            try:
-                fiber.baton.release()
-            except RuntimeError:
-                continue  # it was let go before
-        threads = [fiber.thread for fiber in self._all if fiber.thread is not None]
-        for thread in threads:
-            thread.join(JOIN_SECONDS)
+        with _silence():
+            for fiber in self._all:
+                try:
+                    fiber.baton.release()
+                except RuntimeError:
+                    continue  # it was let go before
+            threads = [fiber.thread for fiber in self._all if fiber.thread is not None]
+            for thread in threads:
+                thread.join(JOIN_SECONDS)
         return [thread for thread in threads if thread.is_alive()]
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """What threads that are torn out of their work have to say of that is of no interest."""
+    logger = logging.getLogger("everact")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

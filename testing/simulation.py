@@ -66,7 +66,7 @@ class Simulation:
 
     Example:
         >>> from everact import task
-        >>> from everact.testing import Faults, Simulation, attempt
+        >>> from everact.testing import Faults, Simulation, What, attempt
         >>> @task(name="Charge")
         ... def charge(amount: int) -> int:
         ...     return amount
@@ -223,8 +223,10 @@ class Simulation:
         deadline = scheduler.time + timeout
         while True:
             revival = self._world.revive()
-            if until(self) and self._settle(until, deadline):
-                return
+            if until(self):
+                if self._settle(until, deadline):
+                    return
+                continue
             if scheduler.time >= deadline:
                 raise NotAtRest(self._busy(until, timeout))
             end = deadline if revival is None else min(revival, deadline)

@@ -129,7 +129,14 @@ class World:
                 continue
 
     def living(self, name: str | None = None) -> Node:
-        """A node that lives: that one, started if it is dead; or any, the first one started if all are dead."""
+        """A node that lives: that one, started if it is dead; or any, the first one started if all are dead.
+
+        Only the driver starts nodes; others wait for one.
+        """
+        if self.scheduler.current is not self.scheduler.driver:
+            nodes = list(self.nodes.values()) if name is None else [self.node(name)]
+            self.scheduler.wait(lambda: any(node.ready for node in nodes), None, "waits for a node", None)
+            return next(node for node in nodes if node.ready)
         found = next((node for node in self.nodes.values() if node.alive), None)
         wanted = self.node(name) if name is not None else found or next(iter(self.nodes.values()))
         self.start(wanted)
