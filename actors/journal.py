@@ -180,13 +180,20 @@ class Journal(ThreadActor):
             self._plan(commit, messages)
             committed = NOTHING_LOST if commit.others and commit.empty else self._commit(commit.batch)
         except Exception as error:
-            self.router.route(commit.undo(), commit.batch.now)
+            self._take_back(commit, error)
             refused, parts = divide(messages, error, self.reserve)
             self._refuse(refused, error)
             for part in parts:
                 self.on_batch(part)
             return
         self._settle(commit, committed)
+
+    def _take_back(self, commit: Commit, error: Exception) -> None:
+        """Put tasks that were to be cancelled back into their queues, but for those that may be cancelled after all."""
+        revived = commit.undo()
+        if revived and may_be_written(error):
+            revived = self.settlement.without_ended(revived)
+        self.router.route(revived, commit.batch.now)
 
     def _commit_measured(self, batch: Batch) -> Committed:
         began = self.runtime.monotonic()

@@ -246,6 +246,23 @@ class Settlement:
         found = [(ticket.record, ticket, self._storage.get(ticket.record.id)) for ticket in new]
         return [ticket for wanted, ticket, record in found if record is not None and still_new(wanted, record)]
 
+    def without_ended(self, tickets: Sequence[Ticket]) -> list[Ticket]:
+        """Those whose row has not ended; the others are forgotten. What cannot be read must not start: it is paged in."""
+        left: list[Ticket] = []
+        for ticket in tickets:
+            record = ticket.record
+            try:
+                stored = self._storage.get(record.id)
+            except StorageError:
+                self._tickets.resident.pop(record.id, None)
+                self.router.look_in_storage(record.due, (record.type,))
+                continue
+            if stored is None or stored.status < st.COMPLETED:
+                left.append(ticket)
+            else:
+                self._tickets.resident.pop(record.id, None)
+        return left
+
     def _forget_lost(self, finish: FinishDelivery) -> None:
         """The fence held: the row had left this node's hands, so its outcome is not ours to write."""
         logger.warning("a late outcome of task %s was refused: another node has it", UUID(bytes=finish.outcome.id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import threading
 from typing import Any
 from uuid import uuid4
 
@@ -102,3 +103,24 @@ def test_a_subscriber_is_no_reason_for_an_outcome_that_was_written_to_be_settled
         system.wait_idle(WAIT)
         assert system.health().restarts == 0
     assert "ActorRestarted" not in told
+
+
+def test_a_task_whose_cancel_was_written_after_all_never_starts(storage: Any) -> None:
+    """It had been put back into its queue when the commit seemed to have failed."""
+    going, ran = threading.Event(), list[int]()
+
+    @task(name="slow")
+    def slow(n: int) -> None:
+        ran.append(n)
+        assert going.wait(WAIT)
+
+    with ActorSystem(handlers=[slow], storage=storage) as system:
+        first, second = system.dispatch(slow.task(1)), system.dispatch(slow.task(2))
+        storage.picks = lambda batch: batch.cancels
+        with pytest.raises(StorageUnavailable):
+            second.cancel()
+        going.set()
+        assert first.wait(WAIT).status is TaskStatus.COMPLETED
+        assert second.wait(WAIT).status is TaskStatus.CANCELLED
+        system.wait_idle(WAIT)
+    assert ran == [1]
