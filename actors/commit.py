@@ -186,6 +186,9 @@ class Commit(msgspec.Struct, eq=False):
         return next((ticket for ticket in tickets if ticket.record.id == id), None)
 
     def _plan_cancel_of_stored(self, cancel: PlannedCancel) -> None:
+        if any(other.id == cancel.id and other.stored for _, planned in self.cancels for other in planned):
+            cancel.outcome = CancelOutcome.ALREADY_FINISHED  # by this very commit; the row fits one cancel only
+            return
         record = self._storage.get(cancel.id)
         if record is None:
             return

@@ -30,6 +30,8 @@ from everact import (
     events,
     task,
 )
+from everact.actors.baton import Waiter
+from everact.actors.messages import CancelTasks, InTurn
 from tests.engine.conftest import WAIT, Diary, Facts, Lab, until
 
 ONCE = Retry(attempts=1)
@@ -574,3 +576,31 @@ def test_a_step_that_another_living_node_runs_is_stopped_there(tmp_path: Path, d
         may_fail.set()
         assert first.wait_workflow(order, WAIT).state is WorkflowState.COMPENSATED
     assert diary == ["workflow", "undone"]
+
+
+def test_of_two_cancels_that_meet_in_one_commit_one_is_told_that_it_was_the_one() -> None:
+    """A saga that waits for its stage is in no queue, so both find it in storage."""
+    inside, go = threading.Event(), threading.Event()
+
+    @task
+    def held(n: int) -> None:
+        inside.set()
+        assert go.wait(WAIT)
+
+    told: list[str] = []
+    saga = Saga("trip", Step(held, name="held"), input=int)
+    system = ActorSystem(handlers=[held, saga])
+    system.events.subscribe(lambda event: told.append(type(event).__name__))
+    with system:
+        trip = system.dispatch(saga(1))
+        assert inside.wait(WAIT)
+        until(lambda: trip.id.bytes not in system._running().node.journal.tickets.resident)
+        journal, make_gate = system._running().node.journal, system._running().node.runtime.gate
+        waiters = [Waiter(make_gate), Waiter(make_gate)]
+        both = [CancelTasks([trip.id.bytes], "", waiter) for waiter in waiters]
+        journal.submit(InTurn(lambda now: [journal.submit(cancel) for cancel in both]))
+        assert all(waiter.wait(WAIT) for waiter in waiters)
+        answers = [waiter.answer[trip.id.bytes] for waiter in waiters]
+        assert answers == [CancelOutcome.CANCELLED, CancelOutcome.ALREADY_FINISHED]
+        go.set()
+    assert told.count("TaskCancelled") >= 1
