@@ -247,7 +247,7 @@ class Settlement:
         return [ticket for wanted, ticket, record in found if record is not None and still_new(wanted, record)]
 
     def without_ended(self, tickets: Sequence[Ticket]) -> list[Ticket]:
-        """Those whose row has not ended; the others are forgotten. What cannot be read must not start: it is paged in."""
+        """Those whose row has not ended; the others are forgotten. What cannot be read waits to be paged in."""
         left: list[Ticket] = []
         for ticket in tickets:
             record = ticket.record

@@ -25,7 +25,7 @@ from everact.testing.expectation import Expectation
 from everact.testing.fault_points import names
 from everact.testing.faults import Faults
 from everact.testing.fingerprint import check_fingerprint, fingerprint
-from everact.testing.history import History
+from everact.testing.history import History, What
 from everact.testing.node import Node
 from everact.testing.schedule import Schedule
 from everact.testing.scheduler import NodeDied
@@ -74,7 +74,7 @@ class Simulation:
         >>> with Simulation([charge], seed=7, faults=plan) as sim:
         ...     order = sim.dispatch(charge.task(5))
         ...     sim.run()
-        ...     sim.expect(order).completed(5)
+        ...     _ = sim.expect(order).completed(5)
         ...     sim.check_all()
         ...     [event.detail for event in sim.history.of(What.CRASHED)]
         ['before commit 2']
