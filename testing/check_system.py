@@ -48,7 +48,8 @@ def order_is_kept(evidence: Evidence) -> Iterator[Violation]:
 
     Looked at within one life of a node, for tasks that were never put off, cancelled or taken over.
     """
-    if evidence.faults.jump:  # then it is not known here what was ready at once
+    plan = evidence.faults
+    if plan.jump or plan.commit_unknown or plan.commit_lost:  # then it is not known here what was ready when
         return
     lanes: dict[tuple[str, str, int], list[Event]] = defaultdict(list)
     stored = {event.task: event for event in evidence.history.of(What.STORED)}

@@ -139,8 +139,15 @@ class Simulation:
         return self
 
     def _cancel_at(self, name: str, step: int, cancel: Callable[[UUID], object], verb: str) -> None:
-        firsts = self._world.book.firsts
-        self._world.at_step(step, lambda: name in firsts, lambda: cancel(UUID(bytes=firsts[name])), f"{verb} {name}")
+        firsts, history = self._world.book.firsts, self.history
+
+        def act() -> None:
+            try:
+                cancel(UUID(bytes=firsts[name]))
+            except EverActError as error:  # whoever has asked is told that
+                history.add("client", What.REFUSED, history.known(firsts[name]), detail=type(error).__name__)
+
+        self._world.at_step(step, lambda: name in firsts, act, f"{verb} {name}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
