@@ -10,9 +10,12 @@ from uuid import uuid4
 import pytest
 
 from everact import ActorSystem, StorageUnavailable, TaskContext, TaskStatus, task
+from everact.actors.commit import still_new
 from everact.storage.memory import MemoryStorage
 from everact.storage.protocol import Batch, Committed, Storage
 from everact.storage.sqlite import SqliteStorage
+from everact.tasks.record import Record
+from everact.tasks.status import COMPLETED, QUEUED
 
 WAIT = 10.0
 
@@ -124,3 +127,10 @@ def test_a_task_whose_cancel_was_written_after_all_never_starts(storage: Any) ->
         assert second.wait(WAIT).status is TaskStatus.CANCELLED
         system.wait_idle(WAIT)
     assert ran == [1]
+
+
+def test_what_has_ended_meanwhile_is_not_new_though_storage_has_kept_the_very_record_that_was_sent() -> None:
+    record = Record(id=b"1" * 16, type="child", payload=b"7", due=0, created=0, status=QUEUED, seq=1)
+    assert still_new(record, record)
+    record.status = COMPLETED
+    assert not still_new(record, record)
