@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
 from everact import ActorSystem, Settings
+from everact.storage.codec import TaskCodec
 from everact.storage.protocol import Batch, Committed
+from everact.tasks.registration import HandlerSpec
 from everact.testing.book import Book
 from everact.testing.fault_points import FaultPoints
 from everact.testing.history import What
@@ -63,7 +65,7 @@ class Node:
         points: FaultPoints,
         make_storage: Callable[[Callable[[Batch, Committed], None]], Any],
         settings: Settings,
-        handlers: Iterable[object],
+        handlers: Sequence[tuple[HandlerSpec, TaskCodec]],
         middleware: Sequence[Any] = (),
     ) -> None:
         self.name, self.lives, self.alive, self.died_at = name, 0, False, 0.0
@@ -72,7 +74,7 @@ class Node:
         self.group = Group(name)
         self._scheduler, self._chance, self._book, self._points = scheduler, chance, book, points
         self._make_storage, self._settings = make_storage, settings
-        self._handlers, self._middleware = list(handlers), middleware
+        self._handlers, self._middleware = handlers, middleware
         self.storage: Any = None
 
     @property
@@ -111,14 +113,10 @@ class Node:
     def _make_system(self, runtime: NodeRuntime) -> ActorSystem:
         kind = type("SimulatedSystem", (ActorSystem,), {"_make_runtime": staticmethod(lambda: runtime)})
         system: ActorSystem = kind(
-            self.name,
-            handlers=self._handlers,
-            storage=self.storage,
-            settings=self._settings,
-            middleware=self._middleware,
+            self.name, storage=self.storage, settings=self._settings, middleware=self._middleware
         )
         watch = HandlerWatch(self, self._book, self._points, lambda seconds: runtime.gate().wait(seconds))
-        system._handlers = [(watch.watch(spec), codec) for spec, codec in system._handlers]
+        system._handlers = [(watch.watch(spec), codec) for spec, codec in self._handlers]
         return system
 
     def stop(self, timeout: float) -> None:

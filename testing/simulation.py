@@ -93,7 +93,6 @@ class Simulation:
         settings: Settings | None = None,
         middleware: Sequence[Any] = (),
     ) -> None:
-        handlers = list(handlers)
         self.faults = faults or Faults()
         self.specs = specify(handlers)
         self._node_count = nodes
@@ -103,7 +102,7 @@ class Simulation:
             check_fingerprint(Schedule.parse(schedule), self._fingerprint, self.specs, nodes, storage)
         self._policy = policy or (RandomWalk(seed) if schedule is None else Replay(schedule))
         quiet = replace(settings or Settings(), metrics=False)
-        self._world = World(self._policy, self.faults, storage, quiet, handlers, middleware)
+        self._world = World(self._policy, self.faults, storage, quiet, self.specs, middleware)
         self._client = Client(self._world, self._stored_name)
         self._left: list[str] = []
 

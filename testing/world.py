@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from everact import Settings
+from everact.storage.codec import codec_for
 from everact.tasks.errors import ConfigurationError
 from everact.tasks.ids import uuid7_bytes
+from everact.tasks.registration import HandlerSpec
 from everact.testing.book import Book
 from everact.testing.choices import Policy
 from everact.testing.fault_points import FaultPoints
 from everact.testing.faults import Faults
+from everact.testing.fresh_file import database, fresh_folder
 from everact.testing.history import History
 from everact.testing.node import Node
 from everact.testing.scheduler import NodeDied, Scheduler
@@ -24,7 +26,6 @@ from everact.testing.watched import WatchedMemory, WatchedSqlite
 
 RESTART_SECONDS = 2.0
 """After a kill, where other nodes live: these look for dead ones twice a second, and adopt."""
-_RAM = Path("/dev/shm")  # noqa: S108 - what is never on disk is never waited for
 
 
 class World:
@@ -41,7 +42,7 @@ class World:
         faults: Faults,
         storage: str,
         settings: Settings,
-        handlers: Iterable[object],
+        handlers: Sequence[HandlerSpec],
         middleware: Sequence[Any],
     ) -> None:
         self.scheduler = scheduler = Scheduler(policy)
@@ -51,7 +52,8 @@ class World:
         self.points = FaultPoints(faults, scheduler, self.book)
         self.nodes: dict[str, Node] = {}
         self._chance = ids_of(policy.seed)
-        self._parts = settings, list(handlers), middleware
+        codecs = [codec_for(spec, settings.secret_keys, settings.payload_limit) for spec in handlers]
+        self._parts = settings, list(zip(handlers, codecs, strict=True)), middleware
         self._storage = storage
         self._folder: Path | None = None
         self._memory: WatchedMemory | None = None
@@ -61,7 +63,7 @@ class World:
     def begin(self, nodes: int) -> None:
         """Start the nodes, and have the faults come that have a time."""
         if self._storage == "sqlite":
-            self._folder = Path(tempfile.mkdtemp(prefix="everact-", dir=_RAM if _RAM.is_dir() else None))
+            self._folder = fresh_folder()
         for number in range(nodes):
             name = f"node-{number + 1}"
             self.nodes[name] = Node(
@@ -73,7 +75,7 @@ class World:
 
     def _make_storage(self, tell: Any) -> WatchedSqlite | WatchedMemory:
         if self._folder is not None:
-            return WatchedSqlite(self._folder / "tasks.db", tell)
+            return WatchedSqlite(database(self._folder), tell)
         self._memory = self._memory or WatchedMemory()
         self._memory.tell = tell
         return self._memory
