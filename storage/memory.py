@@ -84,6 +84,7 @@ class MemoryStorage:
         """Apply a batch; see `Storage.commit`. Nothing in it can fail but a `seq` that is given twice."""
         if not self._open:
             raise StorageUnavailable("this memory storage is not open")
+        self._latest = max(self._latest, batch.now)
         answer = self._answer
         outcomes, inserts = batch.outcomes, batch.inserts
         if batch.in_workflows:

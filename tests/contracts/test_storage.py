@@ -907,3 +907,9 @@ def test_what_was_queued_may_start_though_the_clock_was_set_back(node: Node) -> 
     heir.adopt([TYPE], NOW)
     assert [row.seq for row in heir.ready([TYPE], NOW, (), 9)] == [1]
     assert [row.seq for row in heir.scheduled([TYPE], NOW, (), 9)] == [2]
+
+
+def test_what_was_queued_after_it_was_created_may_start_though_the_clock_was_set_back(storage: Storage) -> None:
+    """A saga that a commit has woken, say: the clock had shown that time."""
+    storage.commit(Batch(NOW, inserts=[record(1, due=NOW, created=NOW - 1000)]))
+    assert [row.seq for row in storage.ready([TYPE], NOW - 500, (), 9)] == [1]
