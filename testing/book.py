@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from everact.storage.protocol import Batch, Committed, Outcome
@@ -44,11 +45,18 @@ class Book:
 
     # -- commits -------------------------------------------------------------------------------------------
 
-    def committed(self, node: str, batch: Batch, committed: Committed) -> None:
-        """A batch was written."""
+    def committed(self, node: str, batch: Batch, committed: Committed, exists: Callable[[bytes], object]) -> None:
+        """A batch was written.
+
+        Args:
+            node: By which life of which node.
+            batch: What was asked for.
+            committed: What was not done of it.
+            exists: Whether there is a row of an id.
+        """
         number, taken = self.commits, committed.taken
         for outcome in batch.outcomes:
-            if outcome.seq not in committed.lost:
+            if outcome.seq not in committed.lost or self._is_a_new_stage(outcome, exists):
                 self._ended(node, outcome, number)
                 for record in outcome.follow_ups:
                     self._stored(node, record, number, taken, "follow-up")
@@ -63,6 +71,11 @@ class Book:
                 self.history.add(node, What.CANCEL_REQUESTED, name, detail=request.reason, commit=number)
         if committed.changes is not None:
             self._changed(node, committed.changes, number)
+
+    def _is_a_new_stage(self, outcome: Outcome, exists: Callable[[bytes], object]) -> bool:
+        """Whether it took effect though one of its number is lost: a saga may send its last stage with the next."""
+        first = next(iter(outcome.follow_ups), None)
+        return first is not None and first.id not in self.types and bool(exists(first.id))
 
     def _changed(self, node: str, changes: Any, number: int) -> None:
         for id in changes.barred:  # noqa: A001 - the task's own word

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 
 from everact.tasks.record import TASK
+from everact.tasks.status import COMPLETED
 from everact.tasks.unwinding import EntryState
 from everact.tasks.workflow import WorkflowState
 from everact.testing.evidence import Evidence, Violation
@@ -13,7 +14,7 @@ from everact.testing.history import Event, What
 
 
 def follow_ups_come_with_their_outcome(evidence: Evidence) -> Iterator[Violation]:
-    """P3, C13: what a completed attempt has dispatched is committed with its completion; no orphan, no twin."""
+    """P3, C13: what a completed attempt has dispatched is committed with its completion."""
     stored = {event.task: event for event in evidence.history.of(What.STORED, What.LEFT_OUT)}
     for name, end in evidence.ends.items():
         if end.what is not What.COMPLETED:
@@ -39,17 +40,6 @@ def _last_attempt(events: list[Event], wanted: list[Event], end: Event) -> Itera
     began = max(event.number for event in events if event.what is What.STARTED and event.number < last.number)
     name = end.task
     yield from (event for event in wanted if event.about == name and began < event.number < end.number)
-
-
-def orphans(evidence: Evidence) -> Iterator[Violation]:
-    """P3, C13: a follow-up is there only if the outcome that it belongs to is."""
-    commits: dict[int, set[str]] = defaultdict(set)
-    outcomes = (What.COMPLETED, What.FAILED, What.CANCELLED, What.QUARANTINED, What.RETRY, What.PARKED, What.REQUEUED)
-    for event in evidence.history.of(*outcomes):
-        commits[event.commit].add(event.task)
-    for event in evidence.history.of(What.STORED):
-        if event.detail == "follow-up" and event.about not in commits[event.commit]:
-            yield Violation("P3", f"{event.task} was stored without an outcome of {event.about}", event.number)
 
 
 def undone_is_what_was_done(evidence: Evidence) -> Iterator[Violation]:
@@ -110,11 +100,8 @@ def undone_once(evidence: Evidence) -> Iterator[Violation]:
     done = Counter(
         (record.flow.undoes, record.flow.number)
         for record in evidence.records
-        if record.flow is not None and record.flow.undoes is not None and record.status == int(_COMPLETED)
+        if record.flow is not None and record.flow.undoes is not None and record.status == COMPLETED
     )
     for (step, number), count in done.items():
         if count > 1:
             yield Violation("C7", f"entry {number} of {evidence.history.known(step or b'')} was played {count} times")
-
-
-_COMPLETED = 3

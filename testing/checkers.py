@@ -4,7 +4,7 @@
 |---|---|
 | P1, C1 acknowledged is stored, whatever dies | `acknowledged_is_kept` |
 | P2, C2 one terminal status, never left | `it_ends_once` |
-| P3, C13 follow-ups commit with their outcome | `follow_ups_come_with_their_outcome`, `orphans`, `stored_is_kept` |
+| P3, C13 follow-ups commit with their outcome | `follow_ups_come_with_their_outcome`, `stored_is_kept` |
 | P4, C8 cancels are answered truly | `cancels_are_answered_truly` |
 | P5 whoever asks is answered | `calls_are_answered`; a wait without an end is a `Deadlock` |
 | P6 failures stay where they are | `failures_stay_where_they_are` |
@@ -50,7 +50,6 @@ CHECKERS: tuple[Checker, ...] = (
     check_tasks.cancels_are_answered_truly,
     check_tasks.calls_are_answered,
     check_workflows.follow_ups_come_with_their_outcome,
-    check_workflows.orphans,
     check_workflows.undone_is_what_was_done,
     check_workflows.undone_in_reverse,
     check_workflows.undone_once,

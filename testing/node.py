@@ -106,7 +106,7 @@ class Node:
         self.ready = True
 
     def _committed(self, label: str, batch: Batch, committed: Committed) -> None:
-        self._book.committed(label, batch, committed)
+        self._book.committed(label, batch, committed, self.storage.get)
         if (engine := self.system._engine) is not None:
             self._book.holds(label, len(engine.node.journal.tickets.resident))
 

@@ -9,6 +9,7 @@ from typing import Any
 from everact.testing import moments
 
 _ERROR = "error"
+_MOMENTS: dict[str, Any] = {kind.__name__: kind for kind in moments._Shown.__subclasses__()}
 
 
 def to_data(value: Any) -> Any:
@@ -40,7 +41,7 @@ def from_data(value: Any) -> Any:
     ((name, arguments),) = value.items()
     if name == _ERROR:
         return _named(*arguments)
-    return vars(moments)[name](*arguments)
+    return _MOMENTS[name](*arguments)
 
 
 def _named(module: str, name: str) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from everact import Retry, Saga, Settings, Step, StorageError, TaskContext, TaskHandler, WorkflowState, task
-from everact.testing import Faults, Simulation, after, at, attempt, before, between, commit, drained
+from everact.testing import Faults, NotAtRest, Simulation, after, at, attempt, before, between, commit, drained
 
 ROUNDS = 30
 
@@ -86,7 +86,7 @@ def drawn_faults(chance: random.Random) -> Faults:
     )
 
 
-def play(seed: int, faults: Faults | None = None, **options: Any) -> Simulation:
+def play(seed: int, faults: Faults | None = None, patience: float = 3000, **options: Any) -> Simulation:
     """Let some orders come to their end, and hold what happened to the promises."""
     chance = random.Random(seed)
     nodes = chance.choice([1, 1, 2])
@@ -99,14 +99,18 @@ def play(seed: int, faults: Faults | None = None, **options: Any) -> Simulation:
                 sim.dispatch(kind(chance.randint(1, 30)))
             except StorageError:
                 continue  # there was no room
-        see_to_the_end(sim)
+        try:
+            see_to_the_end(sim, patience)
+        except NotAtRest:
+            sim.check_all()  # it says more
+            raise
         sim.check_all()
     return sim
 
 
-def see_to_the_end(sim: Simulation) -> None:
+def see_to_the_end(sim: Simulation, patience: float) -> None:
     for _ in range(ROUNDS):
-        sim.run(until=drained, timeout=3000)
+        sim.run(until=drained, timeout=patience)
         stuck = sim.system.workflows(state=WorkflowState.STUCK)
         if not stuck:
             return
