@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -279,7 +280,7 @@ def test_a_checker_complains_of_what_it_is_for(checker: Any, write: Callable[[St
     write(story)
     found = [violation.text for violation in checker(story.evidence())]
     assert len(found) == 1, found
-    assert __import__("re").search(complaint, found[0]), found
+    assert re.search(complaint, found[0]), found
 
 
 def test_every_checker_is_shown_to_catch_something() -> None:

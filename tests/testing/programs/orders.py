@@ -67,7 +67,9 @@ def drawn_faults(chance: random.Random) -> Faults:
         return [fault for fault in faults if chance.random() < share]
 
     moment = at(chance.choice([0.1, 1, 3]))
-    deaths = [chance.choice([before, after])(chance.randint(1, 15)) for _ in range(chance.choice([0, 0, 1, 2]))]
+    deaths: list[Any] = [
+        chance.choice([before, after])(chance.randint(1, 15)) for _ in range(chance.choice([0, 0, 1, 2]))
+    ]
     return Faults(
         fail=some(0.3, ("Charge", attempt(1), TimeoutError), ("Reserve", attempt(1), OSError)),
         fail_after=some(0.2, ("Ship", attempt(1), ConnectionError)),
