@@ -109,6 +109,7 @@ class Scheduler:
         self._numbers = itertools.count()
         self._asked: list[Fiber] | None = None
         self._failure: BaseException | None = None
+        self._drivers_thread = threading.get_ident()
 
     # -- threads -------------------------------------------------------------------------------------------
 
@@ -281,6 +282,11 @@ class Scheduler:
         self._hand_on(None)
         me.baton.acquire()
         raise Over
+
+    def refuse_when_over(self) -> None:
+        """Called where a thread begins something new: what has caught its `Over` must not go on with the next task."""
+        if self.over and threading.get_ident() != self._drivers_thread:
+            raise Over
 
     def end(self) -> list[threading.Thread]:
         """Let all threads go that are still somewhere. Nothing runs after this.

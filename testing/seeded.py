@@ -109,6 +109,7 @@ class SeededRuntime:
 
     def now(self) -> int:
         """See `Runtime.now`."""
+        self.scheduler.refuse_when_over()
         return EPOCH + int(self.scheduler.time * 1_000_000)
 
     def new_id(self) -> bytes:

@@ -182,3 +182,21 @@ def test_a_wait_that_nobody_can_end_is_reported_as_a_deadlock() -> None:
     runtime = SeededRuntime(0)
     with pytest.raises(Deadlock, match="nobody can run: driver"):
         runtime.gate().wait()
+
+
+def test_what_catches_the_end_of_a_simulation_does_not_go_on_with_the_next_task() -> None:
+    """A cell catches whatever comes out of a turn; it asks for the time before it calls a handler."""
+    runtime, went_on = SeededRuntime(0), list[int]()
+
+    def turn() -> None:
+        while True:
+            try:
+                runtime.gate().wait()
+            except BaseException:
+                went_on.append(runtime.now())
+
+    thread = runtime.spawn(turn, "cell")
+    runtime.gate().wait(1)
+    runtime.end()
+    assert went_on == []
+    assert thread is not None
