@@ -13,6 +13,8 @@ from everact.testing.choices import RandomWalk as RandomWalk
 from everact.testing.choices import Replay as Replay
 from everact.testing.choices import StaleSchedule as StaleSchedule
 from everact.testing.faults import Faults as Faults
+from everact.testing.fiber import Deadlock as Deadlock
+from everact.testing.fiber import Endless as Endless
 from everact.testing.history import Event as Event
 from everact.testing.history import History as History
 from everact.testing.history import What as What
@@ -23,8 +25,6 @@ from everact.testing.moments import before as before
 from everact.testing.moments import between as between
 from everact.testing.moments import commit as commit
 from everact.testing.moments import every as every
-from everact.testing.scheduler import Deadlock as Deadlock
-from everact.testing.scheduler import Endless as Endless
 from everact.testing.simulation import NotAtRest as NotAtRest
 from everact.testing.simulation import Simulation as Simulation
 from everact.testing.until import drained as drained

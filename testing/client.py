@@ -10,9 +10,9 @@ from everact import ActorSystem
 from everact.tasks.cancellation import CancelOutcome, WorkflowCancelOutcome
 from everact.tasks.errors import NotOwner, StorageError, StorageUnavailable
 from everact.tasks.ids import TaskId, id_bytes
+from everact.testing.fiber import NodeDied
 from everact.testing.history import What
 from everact.testing.node import Node
-from everact.testing.scheduler import NodeDied
 from everact.testing.world import World
 
 R = TypeVar("R")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from everact.storage.protocol import Batch
@@ -12,7 +13,7 @@ from everact.tasks.errors import StorageBusy, StorageFull, StorageUnavailable
 from everact.testing.book import Book
 from everact.testing.faults import Faults
 from everact.testing.history import What
-from everact.testing.moments import Moment, after
+from everact.testing.moments import Moment, after, attempt, commit
 from everact.testing.scheduler import Scheduler
 from everact.testing.trace import short
 
@@ -23,8 +24,19 @@ INJECTED = "injected by the fault plan"
 class FaultPoints:
     """Looks into the plan wherever something could go wrong, and writes down what did."""
 
-    def __init__(self, plan: Faults, scheduler: Scheduler, book: Book) -> None:
+    def __init__(self, plan: Faults, scheduler: Scheduler, book: Book, most: int = 0) -> None:
+        """Begin.
+
+        Args:
+            plan: What goes wrong in any case.
+            scheduler: Has the policy decide about more.
+            book: What happens is written there.
+            most: How many more faults may happen; each is added to the plan, so that this with the schedule of the
+                run is what replays it.
+        """
         self.plan = plan
+        self._left = most
+        self._seen: set[tuple[str, int]] = set()
         self._scheduler = scheduler
         self._book = book
         self._duplicates = list(plan.duplicate)
@@ -41,7 +53,9 @@ class FaultPoints:
             batch: What to write.
         """
         self._book.commits += 1
-        number, plan = self._book.commits, self.plan
+        number = self._book.commits
+        self._draw(f"commit {number}", _commit_faults(number))
+        plan = self.plan
         if number in plan.crash_at or self._repeats(batch):
             node.die(f"before commit {number}")
         if self._holds(plan.busy, number):
@@ -78,6 +92,18 @@ class FaultPoints:
                     return True
         return False
 
+    def _draw(self, where: str, faults: list[tuple[str, Any]]) -> None:
+        """Have the policy decide whether one of these happens here."""
+        if self._left:
+            options = ["no fault", *(f"{name}: {value!r}" for name, value in faults)]
+            choice = self._scheduler.decide(options, where)
+            if choice:
+                self._left -= 1
+                name, value = faults[choice - 1]
+                self.plan = replace(self.plan, **{name: (*getattr(self.plan, name), value)})
+                if name == "duplicate":
+                    self._duplicates.append(value)
+
     # -- attempts ------------------------------------------------------------------------------------------
 
     def slowness(self, node: Any, type: str) -> float:
@@ -89,6 +115,9 @@ class FaultPoints:
 
     def failure(self, node: Any, type: str, number: int, *, done: bool) -> BaseException | None:
         """What an attempt is to raise instead of calling its handler, or, once that is `done`, after it."""
+        if not done and (type, number) not in self._seen:  # a plan does not tell tasks of one type apart
+            self._seen.add((type, number))
+            self._draw(f"attempt {number} of {short(type)}", _attempt_faults(short(type), number))
         for name, which, error in self.plan.fail_after if done else self.plan.fail:
             if which.number == number and names(name, type):
                 self._note(node, f"attempt {number} of {short(type)} raises {error.__name__}")
@@ -97,6 +126,24 @@ class FaultPoints:
 
     def _note(self, node: Any, text: str) -> None:
         self._book.history.add(node.label, What.FAULT, detail=text)
+
+
+def _commit_faults(number: int) -> list[tuple[str, Any]]:
+    return [
+        ("crash_at", number),
+        ("crash_at", after(number)),
+        ("busy", commit(number)),
+        ("commit_unknown", commit(number)),
+        ("commit_lost", commit(number)),
+    ]
+
+
+def _attempt_faults(type: str, number: int) -> list[tuple[str, Any]]:
+    failing: list[tuple[str, Any]] = [
+        ("fail", (type, attempt(number), TimeoutError)),
+        ("fail_after", (type, attempt(number), ConnectionError)),
+    ]
+    return [*failing, ("duplicate", type)] if number == 1 else failing
 
 
 def moments_of(given: Moment | Iterable[Moment]) -> tuple[Moment, ...]:

@@ -14,8 +14,9 @@ from everact.storage.protocol import Batch, Committed
 from everact.tasks.registration import HandlerSpec
 from everact.testing.book import Book
 from everact.testing.fault_points import FaultPoints
+from everact.testing.fiber import Group, NodeDied, always
 from everact.testing.history import What
-from everact.testing.scheduler import Group, NodeDied, Scheduler, always
+from everact.testing.scheduler import Scheduler
 from everact.testing.seeded import SeededRuntime
 from everact.testing.watched import HandlerWatch
 

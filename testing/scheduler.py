@@ -14,68 +14,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from everact.tasks.errors import EverActError
 from everact.testing.choices import RUN, Policy
+from everact.testing.fiber import Deadlock, Endless, Fiber, Group, NodeDied, Over, always
 from everact.testing.trace import Trace
 
 JOIN_SECONDS = 5.0
 MOST_STEPS = 2_000_000
-
-
-class Deadlock(EverActError):
-    """Nobody can run and nobody waits for a time: the system under test would hang for ever."""
-
-
-class Endless(EverActError):
-    """The simulation goes on and on; something in it does not come to an end, or its steps are more than expected."""
-
-
-class Over(BaseException):
-    """Raised in the threads that a simulation has left, so that they leave too."""
-
-
-class NodeDied(EverActError):
-    """The node that a call was made to has died meanwhile; what came of the call is not known."""
-
-
-class Group:
-    """The threads of one node.
-
-    Attributes:
-        name: The node's.
-        until: None of them runs before this time; it is paused.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name, self.until = name, 0.0
-
-
-def always() -> bool:
-    """Ready, whenever it is asked."""
-    return True
-
-
-class Fiber:
-    """A thread that runs only while it holds the baton.
-
-    Attributes:
-        label: Its name, with a number if there are several of that name.
-        ready: Whether it can go on.
-        deadline: When it goes on in any case.
-        calls: The node that it makes a call to from outside.
-        thrown: What it is to raise instead of going on.
-    """
-
-    def __init__(self, name: str, label: str, role: str | None, group: Group) -> None:
-        self.name, self.label, self.role, self.group = name, label, role, group
-        self.baton = threading.Lock()
-        self.baton.acquire()
-        self.ready: Callable[[], object] = always
-        self.deadline: float | None = None
-        self.ended = False
-        self.calls: Group | None = None
-        self.thrown: BaseException | None = None
-        self.thread: threading.Thread | None = None
 
 
 class Scheduler:
@@ -84,7 +28,7 @@ class Scheduler:
     Attributes:
         time: Virtual seconds since it was made.
         steps: How often the baton could have changed hands.
-        choices: What the policy has chosen, in order.
+        choices: Whom the policy has chosen to run, in order.
         trace: Each step as it was.
         current: Who holds the baton.
         errors: What threads have ended with that should have ended well.
@@ -108,6 +52,8 @@ class Scheduler:
         self._alarms: list[tuple[float, int, Callable[[], object]]] = []
         self._numbers = itertools.count()
         self._asked: list[Fiber] | None = None
+        self._question: tuple[Fiber, list[str], str] | None = None
+        self._answer = 0
         self._failure: BaseException | None = None
         self._drivers_thread = threading.get_ident()
 
@@ -176,11 +122,31 @@ class Scheduler:
             raise error
         return bool(ready())
 
-    def choose(self, options: list[str], what: str) -> int:
-        """Have the policy choose, and write it down."""
-        choice = self._policy.choose(options, what)
-        self.choices.append(choice)
-        return choice
+    def decide(self, options: list[str], what: str) -> int:
+        """Have the policy choose something else than who runs; the calling thread goes on."""
+        me = self.current
+        if me is self.driver:
+            return self._policy.choose(options, what)
+        if not self._on_driver:
+            try:
+                return self._policy.choose(options, what)
+            except BaseException as error:
+                self._failure = error
+        else:
+            self._question = me, options, what
+        self.current = self.driver
+        self.driver.baton.release()
+        me.baton.acquire()
+        if self.over:
+            raise Over
+        return self._answer
+
+    def _answer_to(self, question: tuple[Fiber, list[str], str]) -> None:
+        """In the driver's thread, which does not run for that."""
+        asking, options, what = question
+        self._answer = self._policy.choose(options, what)
+        self.current = asking
+        asking.baton.release()
 
     def _hand_on(self, me: Fiber | None) -> None:
         """Give the baton to whoever runs next; returns when `me` has it again."""
@@ -215,6 +181,10 @@ class Scheduler:
             if self._failure is not None:
                 error, self._failure = self._failure, None
                 raise error
+            if self._question is not None:
+                question, self._question = self._question, None
+                self._answer_to(question)
+                continue
             if self._asked is None:
                 return
             able, self._asked = self._asked, None
@@ -229,7 +199,9 @@ class Scheduler:
             return able[0]
         if not able:
             raise Deadlock("nobody can run: " + ", ".join(fiber.label for fiber in self._living))
-        return able[self.choose([fiber.label for fiber in able], RUN)]
+        choice = self._policy.choose([fiber.label for fiber in able], RUN)
+        self.choices.append(choice)
+        return able[choice]
 
     def _able(self) -> list[Fiber]:
         """Who can run now; if nobody can, the clock goes on."""

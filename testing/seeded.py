@@ -16,7 +16,8 @@ from everact.actors.runtime import Empty, Thread
 from everact.tasks.errors import ConfigurationError, EverActError
 from everact.tasks.ids import uuid7_bytes
 from everact.testing.choices import Policy, RandomWalk
-from everact.testing.scheduler import Deadlock, Fiber, Group, Over, Scheduler, always
+from everact.testing.fiber import Deadlock, Fiber, Group, Over, always
+from everact.testing.scheduler import Scheduler
 
 __all__ = ["EPOCH", "Deadlock", "Over", "SeededRuntime"]
 R = TypeVar("R")

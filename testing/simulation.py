@@ -24,11 +24,11 @@ from everact.testing.evidence import Evidence
 from everact.testing.expectation import Expectation
 from everact.testing.fault_points import names
 from everact.testing.faults import Faults
+from everact.testing.fiber import NodeDied
 from everact.testing.fingerprint import check_fingerprint, fingerprint
 from everact.testing.history import History, What
 from everact.testing.node import Node
 from everact.testing.schedule import Schedule
-from everact.testing.scheduler import NodeDied
 from everact.testing.sim_task import SimTask
 from everact.testing.trace import Trace
 from everact.testing.until import Until, idle
@@ -56,6 +56,7 @@ class Simulation:
         schedule: What a failing run has printed, to be replayed; in the place of `seed`.
         policy: Another way to make the choices; in the place of both.
         faults: What goes wrong.
+        max_faults: How many more faults the seed, or the policy, may add where something could go wrong.
         storage: "sqlite", a file that is removed in the end, or "memory", which is faster and serves one node.
         settings: As for `ActorSystem`; metrics are off.
         middleware: As for `ActorSystem`.
@@ -89,24 +90,24 @@ class Simulation:
         schedule: str | None = None,
         policy: Policy | None = None,
         faults: Faults | None = None,
+        max_faults: int = 0,
         storage: str = "sqlite",
         settings: Settings | None = None,
         middleware: Sequence[Any] = (),
     ) -> None:
-        self.faults = faults or Faults()
         self.specs = specify(handlers)
         self._node_count = nodes
-        self._check(nodes, storage)
+        self._check(nodes, storage, faults or Faults())
         self._fingerprint = fingerprint(self.specs, nodes, storage)
         if schedule is not None:
             check_fingerprint(Schedule.parse(schedule), self._fingerprint, self.specs, nodes, storage)
         self._policy = policy or (RandomWalk(seed) if schedule is None else Replay(schedule))
         quiet = replace(settings or Settings(), metrics=False)
-        self._world = World(self._policy, self.faults, storage, quiet, self.specs, middleware)
+        self._world = World(self._policy, faults or Faults(), storage, quiet, self.specs, middleware, max_faults)
         self._client = Client(self._world, self._stored_name)
         self._left: list[str] = []
 
-    def _check(self, nodes: int, storage: str) -> None:
+    def _check(self, nodes: int, storage: str, faults: Faults) -> None:
         if type(nodes) is not int or nodes < 1:
             msg = f"nodes={nodes!r} must be a whole number of at least 1"
             raise ConfigurationError(msg)
@@ -114,11 +115,11 @@ class Simulation:
             msg = f'storage={storage!r} for {nodes} node(s) has no meaning; it is "sqlite", or "memory" for one node'
             raise ConfigurationError(msg)
         known = [spec.name for spec in self.specs]
-        for name in sorted(self.faults.task_names()):
+        for name in sorted(faults.task_names()):
             if not any(names(name, each) for each in known):
                 msg = f"the fault plan names task {name!r}, but no handler is for it; there are {', '.join(known)}"
                 raise ConfigurationError(msg)
-        strangers = self.faults.node_names() - {f"node-{number + 1}" for number in range(nodes)}
+        strangers = faults.node_names() - {f"node-{number + 1}" for number in range(nodes)}
         if strangers:
             msg = f"the fault plan names {', '.join(sorted(strangers))}; there are node-1 to node-{nodes}"
             raise ConfigurationError(msg)
@@ -280,6 +281,11 @@ class Simulation:
     def history(self) -> History:
         """What has happened."""
         return self._world.history
+
+    @property
+    def faults(self) -> Faults:
+        """What was planned to go wrong, with what the policy has added: with the schedule, this replays the run."""
+        return self._world.points.plan
 
     @property
     def trace(self) -> Trace:

@@ -17,10 +17,11 @@ from everact.testing.book import Book
 from everact.testing.choices import Policy
 from everact.testing.fault_points import FaultPoints
 from everact.testing.faults import Faults
+from everact.testing.fiber import NodeDied
 from everact.testing.fresh_file import database, fresh_folder
 from everact.testing.history import History
 from everact.testing.node import Node
-from everact.testing.scheduler import NodeDied, Scheduler
+from everact.testing.scheduler import Scheduler
 from everact.testing.seeded import EPOCH, ids_of
 from everact.testing.watched import WatchedMemory, WatchedSqlite
 
@@ -44,12 +45,13 @@ class World:
         settings: Settings,
         handlers: Sequence[HandlerSpec],
         middleware: Sequence[Any],
+        max_faults: int = 0,
     ) -> None:
         self.scheduler = scheduler = Scheduler(policy)
         self.history = History(lambda: (scheduler.steps, scheduler.time))
         self.book = Book(self.history)
         self.faults = faults
-        self.points = FaultPoints(faults, scheduler, self.book)
+        self.points = FaultPoints(faults, scheduler, self.book, max_faults)
         self.nodes: dict[str, Node] = {}
         self._chance = ids_of(policy.seed)
         codecs = [codec_for(spec, settings.secret_keys, settings.payload_limit) for spec in handlers]

@@ -9,8 +9,9 @@ import pytest
 
 from everact import ConfigurationError
 from everact.testing.choices import FAULTY, RUN, Drawn, Pct, RandomWalk, Replay, StaleSchedule
+from everact.testing.fiber import Deadlock, Endless, Group, always
 from everact.testing.schedule import Schedule
-from everact.testing.scheduler import Deadlock, Endless, Group, Scheduler, always
+from everact.testing.scheduler import Scheduler
 
 OPTIONS = ["a", "b", "c"]
 

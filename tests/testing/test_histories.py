@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,3 +71,30 @@ def test_storages_agree_on_what_happens(seed: int) -> None:
     faults = replace(drawn_faults(random.Random(seed)), cancel=(), cancel_workflow=())
     histories = [play(seed, faults, nodes=1, storage=storage).history for storage in ("memory", "sqlite")]
     assert differences(*histories) == ""
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_faults_that_the_seed_adds_are_told_as_a_plan_that_replays_them(seed: int) -> None:
+    sim = play(seed, Faults(), max_faults=3)
+    assert sim.faults.count <= 3
+    assert differences(sim.history, play(seed, sim.faults, schedule=sim.schedule).history) == ""
+
+
+def test_some_seeds_add_faults_of_each_kind_and_some_none() -> None:
+    plans = [play(seed, Faults(), max_faults=2).faults for seed in range(60)]
+    added = {name for plan in plans for name in plan.to_data()}
+    assert added >= {"crash_at", "fail", "fail_after", "commit_unknown", "commit_lost", "busy"}
+    assert Faults() in plans
+
+
+def test_faults_are_drawn_on_the_thread_of_the_test_too() -> None:
+    asked: list[int] = []
+
+    def draw(count: int) -> int:
+        assert threading.current_thread() is threading.main_thread()
+        asked.append(count)
+        return 1 if count == 6 and len(asked) > 20 else 0  # at a commit: no fault, or one of five
+
+    sim = play(2, Faults(), max_faults=1, policy=Drawn(draw))
+    assert len(sim.faults.crash_at) == 1  # type: ignore[arg-type]
+    assert differences(sim.history, play(2, sim.faults, schedule=sim.schedule).history) == ""

@@ -195,8 +195,7 @@ def test_what_catches_the_end_of_a_simulation_does_not_go_on_with_the_next_task(
             except BaseException:
                 went_on.append(runtime.now())
 
-    thread = runtime.spawn(turn, "cell")
+    runtime.spawn(turn, "cell")
     runtime.gate().wait(1)
     runtime.end()
     assert went_on == []
-
