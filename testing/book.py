@@ -11,7 +11,7 @@ from everact.tasks import status as st
 from everact.tasks.record import COMPENSATION, TASK, Record
 from everact.testing.history import History, What
 from everact.testing.seeded import EPOCH
-from everact.testing.trace import short
+from everact.testing.trace import short, undo_of
 
 _ENDS = {
     st.COMPLETED: What.COMPLETED,
@@ -132,7 +132,7 @@ class Book:
     def _name(self, record: Record) -> str:
         flow = record.flow
         if record.kind == COMPENSATION and flow is not None and flow.own and flow.undoes is not None:
-            return self.history.name(record.id, f"Undo{short(record.type)}")
+            return self.history.name(record.id, undo_of(record.type))
         return self.history.name(record.id, record.type)
 
     def _close(self, id: bytes) -> None:

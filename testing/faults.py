@@ -27,6 +27,8 @@ _MOMENTS = (every, between, commit)
 class Faults:
     """What goes wrong. Tasks are named by their type, "Charge" or "shop.orders.Charge"; nodes are "node-1" and so on.
 
+    A handler's own `compensate` is "UndoCharge", with attempts of its own.
+
     Commits are counted over all nodes, from 1. Everything may be given as a list or a tuple.
 
     Attributes:

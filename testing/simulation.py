@@ -30,7 +30,7 @@ from everact.testing.history import History, What
 from everact.testing.node import Node
 from everact.testing.schedule import Schedule
 from everact.testing.sim_task import SimTask
-from everact.testing.trace import Trace
+from everact.testing.trace import Trace, undo_of
 from everact.testing.until import Until, idle
 from everact.testing.world import World
 
@@ -114,7 +114,7 @@ class Simulation:
         if storage not in ("sqlite", "memory") or (storage == "memory" and nodes > 1):
             msg = f'storage={storage!r} for {nodes} node(s) has no meaning; it is "sqlite", or "memory" for one node'
             raise ConfigurationError(msg)
-        known = [spec.name for spec in self.specs]
+        known = [name for spec in self.specs for name in (spec.name, *([undo_of(spec.name)] * spec.compensates))]
         for name in sorted(faults.task_names()):
             if not any(names(name, each) for each in known):
                 msg = f"the fault plan names task {name!r}, but no handler is for it; there are {', '.join(known)}"
@@ -249,7 +249,9 @@ class Simulation:
         """Let nodes come to rest as well, where it is rest that is waited for; False if that has changed something."""
         if until is not idle and until.__name__ != "drained":
             return True
-        for node in [node for node in self._world.nodes.values() if node.alive]:
+        for node in self._world.nodes.values():
+            if not node.alive:
+                continue
             try:
                 with node.called() as system:
                     system.wait_idle(max(deadline - self.time, 1.0))

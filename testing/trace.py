@@ -59,6 +59,16 @@ def short(name: str) -> str:
     return name.rpartition(".")[2]
 
 
+def undo_of(name: str) -> str:
+    """What the undo of a task by its own handler is called.
+
+    Example:
+        >>> undo_of("shop.orders.Charge")
+        'UndoCharge'
+    """
+    return f"Undo{short(name)}"
+
+
 def describe(subject: Any) -> str:
     """Say what a message, or what is done with storage, is about.
 

@@ -20,6 +20,7 @@ from everact.tasks.registration import HandlerSpec
 from everact.testing.book import Book
 from everact.testing.fault_points import FaultPoints
 from everact.testing.history import What
+from everact.testing.trace import undo_of
 
 Tell = Callable[[Batch, Committed], None]
 _DO = (What.STARTED, What.RETURNED, What.RAISED)
@@ -82,7 +83,7 @@ class HandlerWatch:
     def _wrap(self, instance: Any, spec: HandlerSpec) -> None:
         instance.handle = self._call(instance.handle, spec.name)
         if spec.compensates:
-            instance.compensate = self._call(instance.compensate, spec.name)
+            instance.compensate = self._call(instance.compensate, undo_of(spec.name))
         for name in _CTX_HOOKS:
             if name in spec.hooks:
                 setattr(instance, name, self._hook(getattr(instance, name), name))

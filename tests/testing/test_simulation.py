@@ -191,6 +191,16 @@ def test_attempts_fail_before_and_after_their_effect() -> None:
     assert effects == [2, 3]
 
 
+def test_an_undo_fails_by_a_name_of_its_own() -> None:
+    plan = Faults(fail=[("UndoReserve", attempt(1), OSError)])
+    with Simulation(HANDLERS, storage="memory", faults=plan) as sim:
+        failing = sim.dispatch(order(22))
+        sim.run()
+        sim.expect(failing).compensated(["Charge", "Reserve"])
+        assert [event.task for event in sim.history.of(What.UNDO_RAISED)] == ["UndoReserve#1"]
+        sim.check_all()
+
+
 def test_a_duplicate_has_its_effect_twice() -> None:
     effects: list[int] = []
 

@@ -21,7 +21,7 @@ class Reserve:
 class ReserveHandler(TaskHandler[Reserve]):
     task_name = "Reserve"
     concurrency = 2
-    retry = Retry(attempts=2, delay=0.3)
+    retry = Retry(attempts=5, delay=0.3)
 
     def handle(self, task: Reserve, ctx: TaskContext) -> int:
         ctx.cancellation.wait(0.5)
