@@ -13,11 +13,12 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from everact.actors.runtime import Empty, Thread
-from everact.tasks.errors import ConfigurationError, EverActError
+from everact.tasks.errors import EverActError
 from everact.tasks.ids import uuid7_bytes
 from everact.testing.choices import Policy, RandomWalk
 from everact.testing.fiber import Deadlock, Fiber, Group, Over, always
 from everact.testing.scheduler import Scheduler
+from everact.testing.virtual_loop import VirtualLoop
 
 __all__ = ["EPOCH", "Deadlock", "Over", "SeededRuntime"]
 R = TypeVar("R")
@@ -134,9 +135,8 @@ class SeededRuntime:
         return self.scheduler.current.role
 
     def event_loop(self) -> asyncio.AbstractEventLoop:
-        """Refused: async handlers are not simulated yet."""
-        msg = "SeededRuntime runs sync handlers only; its event loop would read the real clock"
-        raise ConfigurationError(msg)
+        """See `Runtime.event_loop`; it runs on virtual time."""
+        return VirtualLoop(self, Over)
 
     def spawn(self, run: Callable[[], None], name: str, role: str | None = None, *, daemon: bool = True) -> Thread:  # noqa: ARG002
         """See `Runtime.spawn`."""
