@@ -7,14 +7,17 @@ two rounds the runtime chooses who goes on, so an async handler interleaves with
 from __future__ import annotations
 
 import asyncio
+import heapq
 import inspect
 import itertools
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any, NoReturn, Protocol
+from contextvars import Context
+from typing import Any, NoReturn, Protocol, TypeVarTuple
 
 from everact.testing.refusal import NETWORK, PROCESS, SIGNAL, THREAD, refusals
 
+Ts = TypeVarTuple("Ts")
 CLOCK_RESOLUTION = 1e-6
 """Timers as close as this are due together; less than that, and a sum of two floats may fall short of a deadline."""
 CLOSINGS = 100
@@ -70,6 +73,17 @@ class _Task(_Ordered, asyncio.Task[Any]):
         super().__init__(coro, loop=loop, **options)
 
 
+class _Timer(asyncio.TimerHandle):
+    """Of those due together the first made comes first, as on a clock that never stands still."""
+
+    def __init__(self, number: int, when: float, callback: Any, args: Any, loop: VirtualLoop, context: Any) -> None:
+        super().__init__(when, callback, args, loop, context)
+        self._rank = (when, number)
+
+    def __lt__(self, other: Any) -> bool:
+        return bool(self._rank < other._rank)
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """See the module.
 
@@ -97,6 +111,20 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         """Virtual seconds, the same as the runtime's."""
         return self._runtime.monotonic()
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """See asyncio."""
+        self._check_closed()
+        timer = _Timer(next(self._numbers), when, callback, args, self, context)
+        heapq.heappush(self._scheduled, timer)
+        timer._scheduled = True  # type: ignore[attr-defined]
+        return timer
 
     def create_future(self) -> asyncio.Future[Any]:
         """See asyncio."""

@@ -95,6 +95,20 @@ def test_callbacks_run_first_in_first_out_under_every_seed() -> None:
     assert all(run(main, seed) == list(range(10)) for seed in range(10))
 
 
+def test_timers_that_are_due_together_fire_in_the_order_in_which_they_were_made() -> None:
+    async def main() -> Log:
+        log: Log = []
+
+        async def nap(number: int) -> None:
+            await asyncio.sleep(5)
+            log.append(number)
+
+        await asyncio.gather(*map(nap, range(50)))
+        return log
+
+    assert run(main) == list(range(50))
+
+
 def test_timeouts_and_wait_for_count_virtual_seconds() -> None:
     async def main() -> Log:
         loop, log = asyncio.get_running_loop(), []
