@@ -18,6 +18,7 @@ from everact.tasks.ids import uuid7_bytes
 from everact.testing.choices import Policy, RandomWalk
 from everact.testing.fiber import Deadlock, Fiber, Group, Over, always
 from everact.testing.scheduler import Scheduler
+from everact.testing.residents import inhabit
 from everact.testing.virtual_loop import VirtualLoop
 
 __all__ = ["EPOCH", "Deadlock", "Over", "SeededRuntime"]
@@ -140,7 +141,8 @@ class SeededRuntime:
 
     def spawn(self, run: Callable[[], None], name: str, role: str | None = None, *, daemon: bool = True) -> Thread:  # noqa: ARG002
         """See `Runtime.spawn`."""
-        return SeededThread(self.scheduler.spawn(run, name, role, self.group), self.scheduler.wait)
+        fiber = self.scheduler.spawn(inhabit(self, run), name, role, self.group)
+        return SeededThread(fiber, self.scheduler.wait)
 
     def storage_call(self, call: Callable[..., R], *args: Any) -> R:
         """See `Runtime.storage_call`."""
