@@ -32,21 +32,21 @@ class Diverged(EverActError):
         )
 
 
-def fingerprint(steps: Iterable[object]) -> str:
+def digest(steps: Iterable[object]) -> str:
     """A hash of what happened; equal for equal steps, in any process.
 
     Args:
         steps: What happened, in order. Each counts by its `str`, which must not show addresses.
 
     Example:
-        >>> fingerprint(["a", "b"]) == fingerprint(("a", "b")) != fingerprint(["ab"])
+        >>> digest(["a", "b"]) == digest(("a", "b")) != digest(["ab"])
         True
     """
-    digest = hashlib.sha256()
+    whole = hashlib.sha256()
     for step in steps:
         text = str(step).encode()
-        digest.update(b"%d:" % len(text) + text)
-    return digest.hexdigest()
+        whole.update(b"%d:" % len(text) + text)
+    return whole.hexdigest()
 
 
 def run_twice(run: Callable[[], Iterable[object]]) -> str:
@@ -56,7 +56,7 @@ def run_twice(run: Callable[[], Iterable[object]]) -> str:
         run: Makes a world of its own from the seed, runs it, and returns what happened: a trace, a history, a list.
 
     Returns:
-        The fingerprint of both.
+        The digest of both.
 
     Raises:
         Diverged: They differ; it shows the first step that does.
@@ -68,7 +68,7 @@ def run_twice(run: Callable[[], Iterable[object]]) -> str:
     """
     first, second = ([str(step) for step in run()] for _ in range(2))
     if first == second:
-        return fingerprint(first)
+        return digest(first)
     pairs = enumerate(zip_longest(first, second, fillvalue=_END))
     step, (one, other) = next((number, pair) for number, pair in pairs if pair[0] != pair[1])
     raise Diverged(step, one, other, first[max(step - CONTEXT, 0) : step])

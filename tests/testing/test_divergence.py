@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from everact import ActorSystem, TaskContext, task
-from everact.testing.divergence import Diverged, fingerprint, run_twice
+from everact.testing.divergence import Diverged, digest, run_twice
 from everact.testing.seeded import SeededRuntime
 from everact.testing.strays import Strays
 
 
 def test_equal_runs_have_the_hash_of_their_steps() -> None:
     steps = ["a", 1, ("b", 2)]
-    assert run_twice(lambda: iter(steps)) == fingerprint(steps)
+    assert run_twice(lambda: iter(steps)) == digest(steps)
 
 
 @pytest.mark.parametrize(
@@ -40,14 +40,14 @@ def test_the_first_step_that_differs_is_shown(runs: list[list[str]], step: int, 
 
 
 def test_steps_cannot_run_into_each_other() -> None:
-    assert fingerprint(["a", "bc"]) != fingerprint(["ab", "c"]) != fingerprint(["a", "b", "c"])
+    assert digest(["a", "bc"]) != digest(["ab", "c"]) != digest(["a", "b", "c"])
 
 
-def test_a_fingerprint_is_the_same_in_another_process() -> None:
-    code = "from everact.testing.divergence import fingerprint; print(fingerprint(['a', 1, ('b', 2.5)]))"
+def test_a_digest_is_the_same_in_another_process() -> None:
+    code = "from everact.testing.divergence import digest; print(digest(['a', 1, ('b', 2.5)]))"
     env = {**os.environ, "PYTHONHASHSEED": "1"}
     told = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
-    assert told.strip() == fingerprint(["a", 1, ("b", 2.5)])
+    assert told.strip() == digest(["a", 1, ("b", 2.5)])
 
 
 def history(draw: Any) -> list[Any]:
