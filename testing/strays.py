@@ -9,10 +9,9 @@ While a `Strays` is entered, on the simulation's own threads and only for user c
 Everybody else, the test itself, pytest and everact included, gets the real ones.
 
 Not seen are: what code in C does by itself (database drivers, numpy's random numbers, a `threading.Lock` that another
-handler holds); a function that was put into a default argument, an instance or a class before; `random.SystemRandom`'s
-C base; the order of a set of strings, which `PYTHONHASHSEED` decides. To notice those, run a seed twice and compare:
-`everact.testing.divergence`. A handler that looks at the clock in a loop without ever waiting does not end: time passes
-only when everybody waits.
+handler holds); a function that was put into a default argument, an instance or a class before; the order of a set of
+strings, which `PYTHONHASHSEED` decides. To notice those, run a seed twice and compare: `everact.testing.divergence`.
+A handler that looks at the clock in a loop without ever waiting does not end: time passes only when everybody waits.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import asyncio
 import gc
 import os
 import random
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -352,6 +353,34 @@ def test_seeds_differ_in_what_async_handlers_do(tmp_path: Path) -> None:
         world.runtime = world.diary._runtime = SeededRuntime(seed)
         hashes.add(digest(world.play().story()))
     assert len(hashes) == 10
+
+
+def test_a_world_with_async_handlers_leaves_no_thread_behind(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    for seed in range(6):
+        World(seed, tmp_path, crash=True).play()
+    left = set(threading.enumerate()) - before
+    for thread in left:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in left), left
+
+
+def test_an_async_client_waits_on_virtual_time_too() -> None:
+    runtime = SeededRuntime(0)
+
+    class Seeded(ActorSystem):
+        _make_runtime = staticmethod(lambda: runtime)
+
+    async def client(system: ActorSystem) -> float:
+        handles = await system.dispatch_many_async([Second(n) for n in range(5)], delay=3600)
+        await asyncio.gather(*handles)
+        return asyncio.get_running_loop().time()
+
+    loop = runtime.event_loop()
+    with Seeded("world", handlers=[SecondHandler], settings=Settings(metrics=False)) as system:
+        assert loop.run_until_complete(client(system)) == pytest.approx(3605, abs=0.5)
+    loop.close()
+    runtime.end()
 
 
 # -- a cancel that comes as its task ends -------------------------------------------------------------------

@@ -62,6 +62,7 @@ def play(world: World) -> tuple[History, dict[TaskStatus, int]]:
         assert engine.meter is not None
         engine.meter.close()
         engine.storage.abandon()
+        system._engine, system.state = None, "killed"  # else it is stopped at exit
         system = world.system()
         system.start()
         for number in range(acknowledged, 5):
@@ -144,6 +145,7 @@ def test_a_storage_that_forgets_what_it_acknowledged_is_caught(
     monkeypatch.setattr(engine.storage, "commit", acknowledge_before_commit)
     acknowledged = [system.dispatch(world.step.task(0)).id]
     engine.storage.abandon()
+    system._engine, system.state = None, "killed"
     monkeypatch.undo()
     after = World(4, tmp_path / "world.db").system()
     after.start()
