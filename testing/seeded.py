@@ -17,8 +17,8 @@ from everact.tasks.errors import EverActError
 from everact.tasks.ids import uuid7_bytes
 from everact.testing.choices import Policy, RandomWalk
 from everact.testing.fiber import Deadlock, Fiber, Group, Over, always
-from everact.testing.scheduler import Scheduler
 from everact.testing.residents import inhabit
+from everact.testing.scheduler import Scheduler
 from everact.testing.virtual_loop import VirtualLoop
 
 __all__ = ["EPOCH", "Deadlock", "Over", "SeededRuntime"]

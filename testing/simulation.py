@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -30,6 +30,7 @@ from everact.testing.history import History, What
 from everact.testing.node import Node
 from everact.testing.schedule import Schedule
 from everact.testing.sim_task import SimTask
+from everact.testing.strays import Strays
 from everact.testing.trace import Trace, undo_of
 from everact.testing.until import Until, idle
 from everact.testing.world import World
@@ -106,6 +107,8 @@ class Simulation:
         self._world = World(self._policy, faults or Faults(), storage, quiet, self.specs, middleware, max_faults)
         self._client = Client(self._world, self._stored_name)
         self._left: list[str] = []
+        self.strays = Strays(self._policy.seed)
+        self._open = ExitStack()
 
     def _check(self, nodes: int, storage: str, faults: Faults) -> None:
         if type(nodes) is not int or nodes < 1:
@@ -128,6 +131,7 @@ class Simulation:
 
     def __enter__(self) -> Self:
         try:
+            self._open.enter_context(self.strays)
             self._world.begin(self._node_count)
             for name, step in self.faults.cancel:
                 self._cancel_at(name, step, self._client.cancel, "cancel")
@@ -157,6 +161,7 @@ class Simulation:
     def close(self) -> None:
         """End it where it is, as a kill would: no thread is left behind, and no file."""
         self._left = self._world.end()
+        self._open.close()
 
     # -- what a client does --------------------------------------------------------------------------------
 
@@ -327,7 +332,9 @@ class Simulation:
 
         Raises:
             PromiseBroken: It breaks some; the message says which, in the names of your tasks.
+            NotSimulated: A handler did what the simulation does not control, and the seed does not decide.
         """
+        self.strays.check()
         check_all(self)
 
     def evidence(self) -> Evidence:
