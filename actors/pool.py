@@ -82,7 +82,7 @@ class Pool:
     @property
     def has_work(self) -> bool:
         """Whether a cell would be given a ticket now."""
-        return not (self.suspended or self.closed) and len(self.mailbox) > 0
+        return bool(self.mailbox) and not (self.suspended or self.closed)
 
     @property
     def busy(self) -> bool:

@@ -74,6 +74,9 @@ class PoolMailbox:
         """The lowest priority of the tickets; above all if there are none."""
         return min((place // 2 for place, lane in list(self._lanes.items()) if lane), default=ABOVE_ALL)
 
+    def __bool__(self) -> bool:
+        return bool(self._usual) or any(self._order)
+
     def __len__(self) -> int:
         return sum(map(len, self._order))
 

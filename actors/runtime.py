@@ -145,6 +145,7 @@ class ThreadRuntime:
         self._roles: dict[int, str] = {}
         self._random = random.Random()
         self.random = self._random.random
+        self._chance = self._random.getrandbits
         self.queue = queue.SimpleQueue
         self.gate = LockGate
         self.lock = threading.Lock
@@ -156,7 +157,7 @@ class ThreadRuntime:
 
     def new_id(self) -> bytes:
         """See `Runtime.new_id`."""
-        return uuid7_bytes(time.time_ns() // 1_000_000, self._random.getrandbits(74))
+        return uuid7_bytes(time.time_ns() // 1_000_000, self._chance(74))
 
     def spawn(self, run: Callable[[], None], name: str, role: str | None = None, *, daemon: bool = True) -> Thread:
         """See `Runtime.spawn`."""

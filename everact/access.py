@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -61,6 +61,19 @@ def prepare(engine: Engine, task: object, options: dict[str, Any]) -> Ticket:
     delivery = here(engine)
     if delivery is None:
         return engine.node.dispatcher.prepare(task, options, None)
+    return _child(engine, task, options, delivery)
+
+
+def prepare_many(engine: Engine, tasks: Iterable[object], options: dict[str, Any]) -> list[Ticket]:
+    """As `prepare`, for each of them."""
+    delivery = here(engine)
+    if delivery is None:
+        prepare_one = engine.node.dispatcher.prepare
+        return [prepare_one(task, options, None) for task in tasks]
+    return [_child(engine, task, options, delivery) for task in tasks]
+
+
+def _child(engine: Engine, task: object, options: dict[str, Any], delivery: Delivery) -> Ticket:
     ticket = engine.node.dispatcher.prepare(task, options, delivery.ticket.record)
     intent = delivery.ctx._intent
     if intent is not None and intent.cleaning:

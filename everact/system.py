@@ -296,20 +296,20 @@ class ActorSystem(Inspection, Spawning, Workflows):
         access.refuse_on_own_threads(engine, "dispatch_many")
         tickets = self._prepare_many(engine, tasks, options)
         taken = access.store(engine, tickets) if tickets else {}
-        return [TaskHandle(self, access.stored_id(t, taken), t.pool.codec) for t in tickets]
+        return [TaskHandle(self, access.stored_id(t, taken) if taken else t.record.id, t.pool.codec) for t in tickets]
 
     async def dispatch_many_async(self, tasks: Iterable[object], **options: Any) -> list[TaskHandle[Any]]:
         """As `dispatch_many`, awaited."""
         engine = self._running()
         tickets = self._prepare_many(engine, tasks, options)
         taken = await access.store_async(engine, tickets) if tickets else {}
-        return [TaskHandle(self, access.stored_id(t, taken), t.pool.codec) for t in tickets]
+        return [TaskHandle(self, access.stored_id(t, taken) if taken else t.record.id, t.pool.codec) for t in tickets]
 
     def _prepare_many(self, engine: Engine, tasks: Iterable[object], options: dict[str, Any]) -> list[Any]:
         if "id" in options or "key" in options:
             msg = "id and key name one task; give them to dispatch(), one task at a time"
             raise TypeError(msg)
-        return [access.prepare(engine, task, options) for task in tasks]
+        return access.prepare_many(engine, tasks, options)
 
     # -- cancel --------------------------------------------------------------------------------------------
 

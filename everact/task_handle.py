@@ -6,6 +6,8 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from uuid import UUID
 
+import msgspec
+
 from everact import access
 from everact.tasks import status as st
 from everact.tasks.cancellation import CancelOutcome
@@ -21,19 +23,16 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
-class TaskHandle(Generic[R]):
+class TaskHandle(msgspec.Struct, Generic[R], eq=False, gc=False):
     """A dispatched task. Cheap to make and to drop; the task does not depend on it.
 
     Await it in an event loop for its result: `await system.dispatch(...)`'s handle, or
     `await (await system.dispatch_async(task))`.
     """
 
-    __slots__ = ("_codec", "_id", "_system")
-
-    def __init__(self, system: ActorSystem, task_id: bytes, codec: TaskCodec | None = None) -> None:
-        self._system = system
-        self._id = task_id
-        self._codec = codec
+    _system: ActorSystem
+    _id: bytes
+    _codec: TaskCodec | None = None
 
     @property
     def id(self) -> UUID:

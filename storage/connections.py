@@ -18,7 +18,7 @@ COMMIT_BUSY_SECONDS = 0.1
 """The same at a commit. SQLite looks for the lock less often the longer it has waited, so that among several
 processes one can wait for seconds: the journal asks again instead, with waits of its own."""
 SWITCH_TRIES = 100
-CHECKPOINT_PAGES = 8000
+CHECKPOINT_PAGES = 2000
 IDLE_READERS = 4
 OLDEST_SQLITE = (3, 35, 0)
 _SYNCHRONOUS = {"power": "FULL", "process": "NORMAL"}

@@ -97,9 +97,9 @@ class CancellationToken(msgspec.Struct, eq=False):
     _runtime: TokenRuntime | None = None
     _reason: CancelReason | None = None
     _gates: list[Gate] = msgspec.field(default_factory=list)
-    # One token each: for the first reason, and for USER in the place of SHUTDOWN. list.pop is one step.
-    _first: list[None] = msgspec.field(default_factory=[None].copy)
-    _promotion: list[None] = msgspec.field(default_factory=[None].copy)
+    # One byte each: for the first reason, and for USER in the place of SHUTDOWN. Popping it is one step.
+    _first: bytearray = msgspec.field(default_factory=bytearray(1).copy)
+    _promotion: bytearray = msgspec.field(default_factory=bytearray(1).copy)
     _callbacks: list[Callable[[], object]] | None = None
 
     @property
