@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
-import os
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -14,6 +13,7 @@ from typing import Any, Self, TypeVar, overload
 from uuid import UUID
 
 from everact import access
+from everact.actors import process
 from everact.actors.runtime import Runtime, ThreadRuntime
 from everact.config import Settings, checked_middleware
 from everact.engine import Engine
@@ -95,7 +95,7 @@ class ActorSystem(Inspection, Spawning, Workflows):
         self._stop_asked: float | None = None
         self.stop_cause: BaseException | None = None
         self._dead_letters: DeadLetters | None = None
-        self._pid = os.getpid()
+        self._process = process.number()
 
     @staticmethod
     def _make_runtime() -> Runtime:
@@ -117,7 +117,7 @@ class ActorSystem(Inspection, Spawning, Workflows):
         if self._engine is not None:
             msg = f"actor system {self.name!r} is {self.state} already; start() it once"
             raise ConfigurationError(msg)
-        self._pid = os.getpid()
+        self._process = process.number()
         runtime = type(self)._make_runtime()
         # One token; taking it is the right to stop what starts here. It is there when that has started.
         self._unstopped, self._stop_asked = [], None
@@ -360,13 +360,13 @@ class ActorSystem(Inspection, Spawning, Workflows):
 
     @property
     def _forked(self) -> bool:
-        return os.getpid() != self._pid
+        return process.number() != self._process
 
     def _running(self) -> Engine:
         engine = self._engine
         if engine is None:
             raise SystemNotRunning(self.name, self.state, self.stop_cause)
-        if os.getpid() != self._pid:
+        if process.number() != self._process:
             raise ForkedSystem(self.name)
         return engine
 
