@@ -78,7 +78,7 @@ class LoopWaiter:
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self._future: asyncio.Future[None] = self.loop.create_future()
+        self._future: asyncio.Future[None] | None = None
         self.done = False
         self.answer: Any = None
         self.error: BaseException | None = None
@@ -91,13 +91,24 @@ class LoopWaiter:
 
     async def wait(self, timeout: float) -> bool:
         """Await the answer; False when `timeout` seconds have passed before."""
+        self._future = future = self.loop.create_future()
+        # Looked at after the future is in its place: `done` is set before anybody looks for a future.
         if not self.done:
-            await asyncio.wait([self._future], timeout=timeout)
+            alarm = self.loop.call_later(timeout, self.wake)
+            try:
+                await future
+            finally:
+                alarm.cancel()
         return self.done
+
+    @property
+    def asleep(self) -> bool:
+        """Whether somebody awaits it, or is about to."""
+        return self._future is not None
 
     def wake(self) -> None:
         """Wake the coroutine. Called on its loop."""
-        if not self._future.done():
+        if self._future is not None and not self._future.done():
             self._future.set_result(None)
 
 
@@ -114,7 +125,8 @@ def release(waiters: Sequence[AnyWaiter]) -> None:
     loops: dict[asyncio.AbstractEventLoop, list[LoopWaiter]] = {}
     for waiter in waiters:
         if isinstance(waiter, LoopWaiter):
-            loops.setdefault(waiter.loop, []).append(waiter)
+            if waiter.asleep:
+                loops.setdefault(waiter.loop, []).append(waiter)
         elif last is None:
             first = last = waiter
         else:

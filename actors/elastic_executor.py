@@ -13,7 +13,7 @@ AT_ONCE = 8
 PACE_SECONDS = 0.002
 """So often it is looked whether turns wait because all threads are blocked."""
 HOLD_SECONDS = 0.001
-"""How long a thread with nothing to do keeps back what it was asked to."""
+"""How long a thread with nothing to do keeps back what must not be kept back for longer."""
 
 
 class ElasticExecutor:
@@ -25,14 +25,15 @@ class ElasticExecutor:
 
     Attributes:
         call_after: Calls a function after some seconds; set when the timer is built.
-        keeps_back, let_go: Whether something waits for a thread to have nothing to do for a moment, and what that
-            thread is to call then.
+        keeps_back, let_go: Whether something waits for a thread to have nothing to do, and what that is to call then.
+        urgent: Whether that may wait for `HOLD_SECONDS` only, and for no other turn.
     """
 
     def __init__(self, runtime: Runtime, name: str) -> None:
         self.call_after: Callable[[float, Callable[[], object]], None] = lambda seconds, fn: None  # noqa: ARG005
         self.keeps_back: Callable[[], bool] = lambda: False
         self.let_go: Callable[[], None] = lambda: None
+        self.urgent = True
         self._runtime = runtime
         self._name = name
         self._work = runtime.queue()
@@ -94,7 +95,8 @@ class ElasticExecutor:
 
     def _next(self) -> Turn | None:
         if self._waiting:
-            self.let_go()
+            if self.urgent:
+                self.let_go()
             try:
                 return self._waiting.popleft()
             except IndexError:  # another thread was faster
@@ -106,7 +108,7 @@ class ElasticExecutor:
         turn: Turn | None
         if self.keeps_back():
             try:
-                turn = self._work.get(timeout=HOLD_SECONDS)
+                turn = self._work.get(timeout=HOLD_SECONDS if self.urgent else 0.0)
             except Empty:
                 self.let_go()
             else:

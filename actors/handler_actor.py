@@ -62,6 +62,8 @@ class HandlerActor(Guarded):
         self._executor = make_executor()
         self._attempt = Attempt(self)
         self._gathered = node.journal.gathered
+        # A thread of the elastic pool does that itself, when no other cell needs it.
+        self._lets_go = node.journal.inline and (pool.spec.is_async or pool.spec.pinned)
         # One token while no turn is under way; taking it is the right to start one.
         self._turnstile = [None]
         self.tell = self._put
@@ -129,7 +131,8 @@ class HandlerActor(Guarded):
 
     def _rest(self) -> bool:
         """End the turn; True if there is more to do after all, and this turn is the one to do it."""
-        self.node.journal.before_rest()
+        if self._lets_go:
+            self.node.journal.flush()
         if not self.awaiting:
             self.pool.rest(self)
         self._turnstile.append(None)

@@ -149,20 +149,15 @@ class Journal(ThreadActor):
 
     def keeps_back(self) -> bool:
         """Whether a thread that has nothing to do is to call `flush` in a moment."""
-        return len(self.gathered) > 0
+        return self.actor_inbox.qsize() > 0 if self.inline else len(self.gathered) > 0
 
     def flush(self) -> None:
         """Have done what has gathered: here and now if turns run in the threads of those who send, else soon."""
-        if self._storage.inline:
+        if self.inline:
             if self.actor_inbox.qsize():
                 self._run_turns()
         elif self.gathered:
             self.submit(InTurn(_nothing))
-
-    def before_rest(self) -> None:
-        """A cell has nothing more to do."""
-        if self._storage.inline and self.actor_inbox.qsize():
-            self._run_turns()
 
     def _guarded_batch(self, messages: list[Any]) -> None:
         gathered = self.gathered

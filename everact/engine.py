@@ -104,6 +104,7 @@ class Engine:
         self._elastic = ElasticExecutor(runtime, f"{name}/worker")
         self._elastic.call_after = timer.call_after
         self._elastic.keeps_back, self._elastic.let_go = journal.keeps_back, journal.flush
+        self._elastic.urgent = not journal.inline
         self._loop: LoopExecutor | None = None
         self._restarts: tuple[float, ...] = ()
         self._spawning = runtime.lock()
