@@ -257,6 +257,7 @@ class Engine:
             logger.error("%s did not stop in time; it is left behind", actor.actor_urn)
 
     def _dismiss(self) -> None:
+        self.node.journal.flush()
         self.node.journal.dismiss(SystemNotRunning(self._name, "stopped"))
         self._report_unfinished()
 

@@ -11,6 +11,7 @@ import pytest
 
 from everact import ActorSystem, TaskStatus, task
 from everact.actors import elastic_executor
+from everact.actors.journal import Journal
 
 WAIT = 30.0
 COMPLETED = int(TaskStatus.COMPLETED)
@@ -130,3 +131,15 @@ def test_in_memory_who_looks_sees_an_end_though_the_same_cell_is_busy_with_the_n
         assert (first.status(), second.status()) == (TaskStatus.COMPLETED, TaskStatus.RUNNING)
         assert system.counts()[TaskStatus.COMPLETED] == 1
         office.may_leave.set()
+
+
+def test_a_stop_does_not_call_dropped_in_memory_what_had_ended(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Journal, "keeps_back", lambda self: False)
+    office = Office("memory://")
+    with office.system as system:
+        system.dispatch(office.nothing.task(1))
+        assert system._engine is not None
+        until(system._engine.node.journal.actor_inbox.qsize)
+    assert "dropped" not in caplog.text
