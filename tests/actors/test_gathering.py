@@ -139,7 +139,9 @@ def test_a_stop_does_not_call_dropped_in_memory_what_had_ended(
     monkeypatch.setattr(Journal, "keeps_back", lambda self: False)
     office = Office("memory://")
     with office.system as system:
-        system.dispatch(office.nothing.task(1))
+        system.dispatch(office.turn.task(short=False))
+        assert office.entered.wait(WAIT)
+        office.may_leave.set()
         assert system._engine is not None
         until(system._engine.node.journal.actor_inbox.qsize)
     assert "dropped" not in caplog.text
