@@ -173,7 +173,8 @@ class Journal(ThreadActor):
         commit = Commit(Batch(self.runtime.now()), self.tickets, self._numbers, self._storage, self.router.named)
         try:
             self._plan(commit, messages)
-            committed = NOTHING_LOST if commit.others and commit.empty else self._commit(commit.batch)
+            nothing = (commit.others or not messages) and commit.empty
+            committed = NOTHING_LOST if nothing else self._commit(commit.batch)
         except Exception as error:
             self._take_back(commit, error)
             refused, parts = divide(messages, error, self.reserve)

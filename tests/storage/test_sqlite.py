@@ -95,7 +95,7 @@ def test_the_connections_are_set_up_as_promised(path: Path, durability: str, syn
     with opened.writer() as writer, opened.reader() as reader:
         assert setting(writer, "journal_mode") == "wal"
         assert setting(writer, "synchronous") == synchronous
-        assert setting(writer, "wal_autocheckpoint") == 8000
+        assert setting(writer, "wal_autocheckpoint") == 2000
         assert setting(reader, "wal_autocheckpoint") == 0
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             reader.execute("DELETE FROM task")

@@ -19,7 +19,7 @@ CALLERS = 3
 ROUNDS = 16
 GROUP = 40
 WAIT = 30.0
-CHECKPOINT_PAGES = 60  # instead of 8,000, so that the log has checkpoints in it
+CHECKPOINT_PAGES = 60  # instead of 2,000, so that the log has checkpoints in it
 VARIANTS = {
     "power": "what `sqlite:///tasks.db` promises",
     "process": "the control for losses: `?durability=process` does not promise to survive a power cut",
