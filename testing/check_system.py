@@ -71,7 +71,7 @@ def order_is_kept(evidence: Evidence) -> Iterator[Violation]:
 
 def subscribers_are_told(evidence: Evidence) -> Iterator[Violation]:
     """C17: what subscribers are told is what was committed, no more and no less."""
-    if not evidence.at_rest:
+    if not (evidence.at_rest and evidence.events):
         return
     doubtful = evidence.faults.commit_unknown or evidence.faults.commit_lost
     done: Counter[tuple[str, str, What]] = Counter()

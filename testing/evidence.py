@@ -47,6 +47,7 @@ class Evidence:
         errors: What threads of the engine have ended with, by thread.
         resident: For each life of a node how many tasks were in memory at the most, and may be.
         time: Virtual seconds at the end.
+        events: Whether somebody was subscribed to events.
     """
 
     history: History
@@ -59,6 +60,7 @@ class Evidence:
     errors: Sequence[tuple[str, BaseException]] = ()
     resident: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     time: float = 0.0
+    events: bool = True
 
     @cached_property
     def rows(self) -> dict[str, Record]:

@@ -53,9 +53,11 @@ class Node:
         clock_offset: Microseconds by which its wall clock is ahead.
         reserve: Whether it may write outcomes though the disk is full.
         system: The system of its last life.
+        events: Whether there is a subscriber to its events.
     """
 
     system: ActorSystem
+    events = True
 
     def __init__(
         self,
@@ -99,7 +101,8 @@ class Node:
         runtime = NodeRuntime(self, self._scheduler, self.group, self._chance)
         self.storage = self._make_storage(partial(self._committed, label))
         self.system = self._make_system(runtime)
-        self.system.events.subscribe(lambda event: self._book.told(label, event))
+        if self.events:
+            self.system.events.subscribe(lambda event: self._book.told(label, event))
         self.alive = True
         self._book.history.add(label, What.NODE_STARTED)
         with self.called():

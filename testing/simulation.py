@@ -61,6 +61,8 @@ class Simulation:
         storage: "sqlite", a file that is removed in the end, or "memory", which is faster and serves one node.
         settings: As for `ActorSystem`; metrics are off.
         middleware: As for `ActorSystem`.
+        events: Whether somebody subscribes to events. Where nobody does, nobody waits for what a task has come to, and
+            its end may be written along with something else.
 
     Raises:
         ConfigurationError: An argument has no meaning.
@@ -95,6 +97,7 @@ class Simulation:
         storage: str = "sqlite",
         settings: Settings | None = None,
         middleware: Sequence[Any] = (),
+        events: bool = True,
     ) -> None:
         self.specs = specify(handlers)
         self._node_count = nodes
@@ -104,7 +107,9 @@ class Simulation:
             check_fingerprint(Schedule.parse(schedule), self._fingerprint, self.specs, nodes, storage)
         self._policy = policy or (RandomWalk(seed) if schedule is None else Replay(schedule))
         quiet = replace(settings or Settings(), metrics=False)
-        self._world = World(self._policy, faults or Faults(), storage, quiet, self.specs, middleware, max_faults)
+        self._world = World(
+            self._policy, faults or Faults(), storage, quiet, self.specs, middleware, max_faults, events
+        )
         self._client = Client(self._world, self._stored_name)
         self._left: list[str] = []
         self.strays = Strays(self._policy.seed)
@@ -353,6 +358,7 @@ class Simulation:
             errors=world.scheduler.errors,
             resident={node: (most, world.room(self.specs)) for node, most in world.book.resident.items()},
             time=self.time,
+            events=world.events,
         )
 
     def _stored_name(self, task: object) -> str:

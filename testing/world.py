@@ -35,6 +35,7 @@ class World:
     Attributes:
         nodes: By name, "node-1" and so on.
         book: Keeps the history.
+        events: Whether nodes have a subscriber.
     """
 
     def __init__(
@@ -46,11 +47,13 @@ class World:
         handlers: Sequence[HandlerSpec],
         middleware: Sequence[Any],
         max_faults: int = 0,
+        events: bool = True,
     ) -> None:
         self.scheduler = scheduler = Scheduler(policy)
         self.history = History(lambda: (scheduler.steps, scheduler.time))
         self.book = Book(self.history)
         self.faults = faults
+        self.events = events
         self.points = FaultPoints(faults, scheduler, self.book, max_faults)
         self.nodes: dict[str, Node] = {}
         self._chance = ids_of(policy.seed)
@@ -68,9 +71,10 @@ class World:
             self._folder = fresh_folder()
         for number in range(nodes):
             name = f"node-{number + 1}"
-            self.nodes[name] = Node(
+            self.nodes[name] = node = Node(
                 name, self.scheduler, self._chance, self.book, self.points, self._make_storage, *self._parts
             )
+            node.events = self.events
         self._await_faults()
         for node in self.nodes.values():
             self.start(node)
