@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from everact.tasks.record import TASK
+from everact.tasks.record import COMPENSATION, TASK
 from everact.tasks.status import COMPLETED
 from everact.tasks.unwinding import EntryState
 from everact.tasks.workflow import WorkflowState
@@ -97,10 +97,15 @@ def undone_once(evidence: Evidence) -> Iterator[Violation]:
             cut_off = any(each.what is What.REQUEUED for each in events) or evidence.faults.fail_after
             if not cut_off:
                 yield Violation("C7", f"{event.about} was undone, and undone again", event.number)
+    # A saga that knows the undo is played first, and goes on as the task that it makes.
+    continued = {record.parent for record in evidence.records if record.kind == COMPENSATION}
     done = Counter(
         (record.flow.undoes, record.flow.number)
         for record in evidence.records
-        if record.flow is not None and record.flow.undoes is not None and record.status == COMPLETED
+        if record.flow is not None
+        and record.flow.undoes is not None
+        and record.status == COMPLETED
+        and record.id not in continued
     )
     for (step, number), count in done.items():
         if count > 1:
