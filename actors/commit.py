@@ -21,6 +21,7 @@ from everact.tasks import status as st
 from everact.tasks.cancellation import CancelOutcome, CancelReason
 from everact.tasks.errors import NotOwner
 from everact.tasks.record import COMPENSATION, Record, TaskError
+from everact.tasks.schedule import FOREVER
 
 
 class Numbers:
@@ -265,7 +266,8 @@ def was_claimed(claim: Record, record: Record | None, incarnation: int) -> bool:
 def still_new(record: Record, stored: Record) -> bool:
     """Whether a stored row is the one that was sent, and nothing has become of it since."""
     # Not by comparing the two: memory:// keeps the very record that was sent, and changes it.
-    return stored.seq == record.seq and stored.status <= st.QUEUED and not begun(stored)
+    # A saga that waits for its stage has begun, though no attempt of it was counted.
+    return stored.seq == record.seq and stored.status <= st.QUEUED and stored.due < FOREVER and not begun(stored)
 
 
 def settle_cancel(
