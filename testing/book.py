@@ -99,7 +99,7 @@ class Book:
             self._close(outcome.id)
         elif parked:
             what = What.PARKED
-            self.busy.discard(outcome.id)
+            self._close(outcome.id)  # it may have been scheduled for later
         elif status == st.SCHEDULED:
             what, due = What.RETRY, seconds(outcome.due)
         else:

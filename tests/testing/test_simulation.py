@@ -19,6 +19,7 @@ from everact import (
     TaskContext,
     TaskStatus,
     WorkflowCancelOutcome,
+    WorkflowState,
     task,
 )
 from everact.testing import (
@@ -35,6 +36,7 @@ from everact.testing import (
     drained,
     every,
 )
+from tests.testing.programs import shop
 from tests.testing.programs.orders import HANDLERS, charge, order, refund, ship
 
 HOUR = 3600.0
@@ -119,6 +121,18 @@ def test_a_saga_is_undone_in_reverse() -> None:
         sim.expect(failing).compensated(["Charge", "Reserve"])
         with pytest.raises(AssertionError, match=r"\['Charge', 'Reserve'\] were undone, in this order, not \['Reserve"):
             sim.expect(failing).compensated(["Reserve", "Charge"])
+        sim.check_all()
+
+
+def test_a_stuck_saga_that_had_been_scheduled_is_nothing_to_wait_for() -> None:
+    plan = Faults(fail=[("Lane", attempt(n), OSError) for n in (1, 2)])
+    with Simulation(shop.HANDLERS, storage="memory", faults=plan) as sim:
+        placed = sim.dispatch(shop.order(0), delay=5)
+        sim.run(until=drained, timeout=100)
+        assert sim.workflow(placed).state is WorkflowState.STUCK
+        sim.resume(placed, skip=True)
+        sim.run(until=drained, timeout=100)
+        assert sim.workflow(placed).state is WorkflowState.COMPLETED
         sim.check_all()
 
 
