@@ -48,6 +48,23 @@ def stored_is_kept(evidence: Evidence) -> Iterator[Violation]:
             yield Violation("C14", f"{evidence.history.known(id)} is stored {count} times under one id")
 
 
+def keys_are_held_by_one(evidence: Evidence) -> Iterator[Violation]:
+    """C14: of the tasks of one type that have not ended, only one has a key. In one commit ends come first."""
+    keys = {name: (row.type, row.key) for name, row in evidence.rows.items() if row.key is not None}
+    holders: dict[tuple[str, str | None], list[str]] = {}
+    for event in evidence.history.of(What.STORED):
+        own = evidence.ends.get(event.task)
+        barred = own is not None and own.commit == event.commit  # its workflow is being undone
+        if (key := keys.get(event.task)) is None or barred:
+            continue
+        for holder in holders.setdefault(key, []):
+            end = evidence.ends.get(holder)
+            if end is None or end.commit > event.commit:
+                text = f"{event.task} was stored under key {key[1]!r}, which {holder} had, and that had not ended"
+                yield Violation("C14", text, event.number)
+        holders[key].append(event.task)
+
+
 def it_ends_once(evidence: Evidence) -> Iterator[Violation]:
     """P2, C2: exactly one terminal status, which is never left."""
     for name, events in evidence.by_task.items():

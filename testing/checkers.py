@@ -16,7 +16,7 @@
 | C6 what was done is undone, in reverse | `undone_is_what_was_done`, `undone_in_reverse` |
 | C7 undone once | `undone_once` |
 | C11 never before it is due | `retries_come_when_they_should` |
-| C14 one id is one row | `stored_is_kept` |
+| C14 one id is one row, one key one task | `stored_is_kept`, `keys_are_held_by_one` |
 | C16 order within a priority | `order_is_kept` |
 | C17 subscribers are told what was committed | `subscribers_are_told` |
 | C18 everything ends | `everything_ends` |
@@ -42,6 +42,7 @@ Checker = Callable[[Evidence], Iterator[Violation]]
 CHECKERS: tuple[Checker, ...] = (
     check_tasks.acknowledged_is_kept,
     check_tasks.stored_is_kept,
+    check_tasks.keys_are_held_by_one,
     check_tasks.it_ends_once,
     check_tasks.everything_ends,
     check_tasks.attempts_come_back,

@@ -85,6 +85,11 @@ def stores_twice(story: Story) -> None:
     story.records.append(story.records[0])
 
 
+def gives_a_key_to_two(story: Story) -> None:
+    for _ in range(2):
+        story.happens(0, What.STORED, story.row("Ship", st.SCHEDULED, key="one"))
+
+
 def ends_twice(story: Story) -> None:
     well(story)
     story.happens(5, What.CANCELLED, "Ship#1", commit=4)
@@ -231,6 +236,7 @@ WRITTEN: list[tuple[Any, Callable[[Story], None], str]] = [
     (check_tasks.acknowledged_is_kept, forgets, "was acknowledged"),
     (check_tasks.stored_is_kept, stores_what_nobody_has_sent, "never committed by anybody"),
     (check_tasks.stored_is_kept, stores_twice, "stored 2 times under one id"),
+    (check_tasks.keys_are_held_by_one, gives_a_key_to_two, "Ship#2 was stored under key 'one', which Ship#1 had"),
     (check_tasks.it_ends_once, ends_twice, "had ended completed .* then it was cancelled"),
     (check_tasks.it_ends_once, runs_after_its_end, "attempt 3 started after that"),
     (check_tasks.it_ends_once, ends_otherwise_than_it_says, "is stored as failed"),
