@@ -12,12 +12,13 @@ IMAGES ?= 10000
 TASKS ?= 1000000
 RESTARTS ?= 100000
 ASKS ?= 1000000
+RUNS ?= 20000
 
 # Stamps, so that nothing is installed twice. `DEV_READY=` (empty) uses VENV just as it is.
 DEMO_READY ?= $(VENV)/.demo-ready
 DEV_READY ?= $(VENV)/.dev-ready
 
-.PHONY: demo test long crash fire backlog power-cut injection saga restarts ask-races bench bench-smoke check lint types layers doctests format clean
+.PHONY: demo test long crash fire backlog power-cut injection saga simulate restarts ask-races bench bench-smoke check lint types layers doctests format clean
 
 demo: $(DEMO_READY)
 	$(BIN)/everact demo
@@ -50,6 +51,10 @@ injection: $(DEV_READY)
 # Orders whose steps and undos fail, each killed before and after each of its commits, and compared with a model.
 saga: $(DEV_READY)
 	PYTHONPATH=$(abspath tests/crash/programs) $(BIN)/python -m orders --seed $(SEED)
+
+# RUNS random worlds in simulation, held to all promises. Another SEED, other worlds.
+simulate: $(DEV_READY)
+	$(BIN)/python -m tests.testing.programs.simulate --runs $(RUNS) --seed $(SEED)
 
 # All figures, beside those of the peers, which get an environment of their own: about half an hour.
 bench: $(DEV_READY)

@@ -9,7 +9,8 @@ from everact.testing import PromiseBroken
 from everact.testing.schedule import Schedule
 from tests.testing.programs.worlds import World, act, simulation, without_action
 
-PATIENCE = 300.0
+PATIENCE, MORE = 200.0, 40.0
+"""Virtual seconds in which a world must come to its end, and for each task more."""
 
 
 class Recorded:
@@ -50,21 +51,30 @@ class Failure:
         return sum(choice > 0 for choice in self.choices)
 
     @property
+    def tasks(self) -> int:
+        """How many calls the client makes."""
+        return calls_of(self.world)
+
+    @property
     def size(self) -> tuple[int, int, int, int]:
         """What is to become smaller, first things first."""
         world = self.world
-        tasks = sum(action[2] if action[0] == "many" else 1 for action in world.actions)
         plain = world.nodes + (world.storage != "memory") + world.events
-        return (tasks + world.faults.count, plain, self.surprises, self.steps)
+        return (self.tasks + world.faults.count, plain, self.surprises, self.steps)
 
 
-def failure_of(world: World, choices: Sequence[int] | None = None, patience: float = PATIENCE) -> Failure | None:
+def calls_of(world: World) -> int:
+    """How many calls the client makes."""
+    return sum(action[2] if action[0] == "many" else 1 for action in world.actions)
+
+
+def failure_of(world: World, choices: Sequence[int] | None = None) -> Failure | None:
     """Play a world; None if nothing is wrong."""
     policy = None if choices is None else Recorded(world.seed, choices)
     sim = simulation(world, policy)
     try:
         with sim:
-            act(sim, world, patience)
+            act(sim, world, PATIENCE + MORE * calls_of(world))
     except Exception as error:
         found, text = _told(error)
         made = Schedule.parse(sim.schedule).choices

@@ -86,7 +86,7 @@ def _actions(chance: random.Random, nodes: int) -> list[Action]:
             actions.append(("advance", chance.choice([0.0, 0.1, 0.5, 1, 3])))
         if chance.random() < 0.15:
             actions.append((chance.choice(["cancel", "cancel_workflow"]), chance.randrange(8)))
-        if chance.random() < 0.06:
+        if chance.random() < 0.12:
             actions.append((chance.choice(["kill", "stop", "restart"]), chance.randint(1, nodes)))
     return actions
 
@@ -141,7 +141,9 @@ def _faults(chance: random.Random, nodes: int) -> Faults:
         commit_unknown=some(0.12, some_commit),
         commit_lost=some(0.08, some_commit),
         cancel=some(0.12, lambda: (name_of_task(chance), chance.randint(1, 250))),
-        cancel_workflow=some(0.1, lambda: (chance.choice(SAGAS), chance.randint(1, 300))),
+        cancel_workflow=some(
+            0.15, lambda: (chance.choice(SAGAS), chance.choice([30, 100, 300, 600]) + chance.randint(0, 100))
+        ),
     )
 
 
@@ -178,7 +180,7 @@ def simulation(world: World, policy: Policy | None = None) -> Simulation:
         faults=world.faults,
         max_faults=world.max_faults,
         storage=world.storage,
-        settings=Settings(grace=1.0, high_water=world.high_water),
+        settings=Settings(grace=1.0, high_water=world.high_water, max_crashes=2),
         events=world.events,
     )
 

@@ -1,0 +1,37 @@
+"""Random worlds over what users do, with everything going wrong that can, held to all promises."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.testing.programs.simulate import Campaign
+
+LONG = "EVERACT_LONG_TESTS" in os.environ  # make long
+RUNS, MOST = (2000, 4000) if LONG else (80, 800)
+FIRST = 100_000
+
+
+@pytest.fixture(autouse=True)
+def silence() -> Iterator[None]:
+    """What the engine says of all that goes wrong would be most of the work."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_no_promise_is_broken_and_every_dangerous_place_is_reached() -> None:
+    """As many worlds as there is time for, and more only until all goals are reached."""
+    campaign = Campaign()
+    for seed in range(FIRST, FIRST + MOST):
+        campaign.play(seed)
+        if campaign.runs >= RUNS and not campaign.missed:
+            break
+    print(campaign)
+    assert not campaign.broken
+    assert campaign.missed == []
