@@ -25,6 +25,7 @@ from everact.testing.moments import before as before
 from everact.testing.moments import between as between
 from everact.testing.moments import commit as commit
 from everact.testing.moments import every as every
+from everact.testing.report import Report as Report
 from everact.testing.simulation import NotAtRest as NotAtRest
 from everact.testing.simulation import Simulation as Simulation
 from everact.testing.until import drained as drained

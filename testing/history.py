@@ -93,11 +93,16 @@ class Event:
     commit: int = 0
     due: float | None = None
 
-    def __str__(self) -> str:
+    @property
+    def text(self) -> str:
+        """What happened, without when and where."""
         attempt = f" (attempt {self.attempt})" if self.attempt else ""
         about = f" of {self.about}" if self.about else ""
         detail = f": {self.detail}" if self.detail else ""
-        return f"{self.time:10.3f}  {self.node:<10} {self.what} {self.task}{attempt}{about}{detail}"
+        return f"{self.what} {self.task}{attempt}{about}{detail}"
+
+    def __str__(self) -> str:
+        return f"{self.time:10.3f}  {self.node:<10} {self.text}"
 
 
 class History:
@@ -166,6 +171,11 @@ class History:
             KeyError: No task has that name.
         """
         return self._ids[name]
+
+    @property
+    def tasks(self) -> list[str]:
+        """The names of all tasks, in the order in which they were first heard of."""
+        return list(self._ids)
 
     def of(self, *what: What, task: str | None = None) -> list[Event]:
         """The events of some kinds, perhaps of one task only."""

@@ -28,6 +28,7 @@ from everact.testing.fiber import NodeDied
 from everact.testing.fingerprint import check_fingerprint, fingerprint
 from everact.testing.history import History, What
 from everact.testing.node import Node
+from everact.testing.report import report
 from everact.testing.schedule import Schedule
 from everact.testing.sim_task import SimTask
 from everact.testing.strays import Strays
@@ -114,6 +115,8 @@ class Simulation:
         self._left: list[str] = []
         self.strays = Strays(self._policy.seed)
         self._open = ExitStack()
+        self.reports = True
+        """Whether an error that leaves the `with` gets a report as its note."""
 
     def _check(self, nodes: int, storage: str, faults: Faults) -> None:
         if type(nodes) is not int or nodes < 1:
@@ -161,6 +164,8 @@ class Simulation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self.reports and isinstance(error, Exception) and not type(error).__module__.startswith("hypothesis"):
+            error.add_note(f"\n{report(self, error)}")
         self.close()
 
     def close(self) -> None:
