@@ -1,0 +1,119 @@
+"""Makes a failing run small: fewer faults, and an order of steps with fewer surprises, that still fails the same way.
+
+A candidate is the plan without some faults, or the choices without some surprises; it is kept if its run fails as the
+first one did. The plan goes first, since a fault less makes a run shorter. Then surprises are taken away in halves,
+quarters and so on (delta debugging, Zeller 1999), each time in two ways: made calm, and left out with the calm choices
+before them, which moves what comes later to the front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from everact.testing.faults import Faults
+from everact.testing.guided import Guided
+from everact.testing.run import Run, trimmed
+
+MOST_RUNS = 400
+Play = Callable[[Guided, Faults], Run]
+Gaps = list[tuple[int, int]]
+"""For each surprise: how many calm choices come before it, and what it is."""
+
+
+class Shrink:
+    """Looks for the smallest run that fails as a given one.
+
+    Attributes:
+        best: The smallest one so far.
+        runs: How many were tried.
+    """
+
+    def __init__(self, play: Play, first: Run, most_runs: int = MOST_RUNS) -> None:
+        self.best, self.runs = first, 0
+        self._play = play
+        self._first = first
+        self._most = most_runs
+        self._seed = first.seed
+        self._tried: set[tuple[str, tuple[int, ...]]] = set()
+
+    def search(self) -> Run:
+        """Try until nothing gets smaller, or there were runs enough."""
+        self._better(self.best.sim.faults, ())
+        while self.runs < self._most:
+            before = self.best
+            self._drop_faults()
+            self._drop_surprises()
+            self._lower_surprises()
+            if self.best is before:
+                break
+        return self.best
+
+    def _better(self, faults: Faults, choices: Sequence[int]) -> bool:
+        """Try a candidate, and keep it if it fails in the same way and is no larger."""
+        candidate = trimmed(choices)
+        mark = (repr(faults), candidate)
+        if mark in self._tried or self.runs >= self._most:
+            return False
+        self._tried.add(mark)
+        self.runs += 1
+        run = self._play(Guided(candidate, self._seed), faults)
+        if not run.fails_as(self._first) or _weight(run) >= _weight(self.best):
+            return False
+        self.best = run
+        return True
+
+    def _drop_faults(self) -> None:
+        choices = self.best.choices
+        if self.best.sim.faults.count > 1:
+            self._better(Faults(), choices)
+        for number in reversed(range(self.best.sim.faults.count)):
+            self._better(self.best.sim.faults.without(number), self.best.choices)
+
+    def _drop_surprises(self) -> None:
+        size = len(_gaps(self.best.choices))
+        while size:
+            place = 0
+            while place < len(gaps := _gaps(self.best.choices)):
+                if not any(self._better(self.best.sim.faults, choices) for choices in _without(gaps, place, size)):
+                    place += size
+            size //= 2
+
+    def _lower_surprises(self) -> None:
+        for place in range(len(_gaps(self.best.choices))):
+            gaps = _gaps(self.best.choices)
+            if place < len(gaps) and gaps[place][1] > 1:
+                self._better(self.best.sim.faults, _choices([*gaps[:place], (gaps[place][0], 1), *gaps[place + 1 :]]))
+
+
+def _weight(run: Run) -> tuple[int, ...]:
+    return run.sim.faults.count, run.surprises, sum(run.choices), len(run.choices), run.sim.steps
+
+
+def _gaps(choices: Sequence[int]) -> Gaps:
+    """Choices as pairs of how many calm ones come before, and which one that is not.
+
+    Example:
+        >>> _gaps([0, 0, 2, 1])
+        [(2, 2), (0, 1)]
+    """
+    found: Gaps = []
+    calm = 0
+    for choice in choices:
+        if choice:
+            found.append((calm, choice))
+        calm = 0 if choice else calm + 1
+    return found
+
+
+def _choices(gaps: Gaps) -> list[int]:
+    """The choices again."""
+    return [choice for calm, surprise in gaps for choice in (*[0] * calm, surprise)]
+
+
+def _without(gaps: Gaps, place: int, size: int) -> Iterator[list[int]]:
+    """Choices without some surprises: the places of the others stay, or move to the front."""
+    before, gone, rest = gaps[:place], gaps[place : place + size], gaps[place + size :]
+    if rest:
+        moved = sum(calm + 1 for calm, _ in gone)
+        yield _choices([*before, (rest[0][0] + moved, rest[0][1]), *rest[1:]])
+    yield _choices([*before, *rest])
