@@ -75,7 +75,7 @@ class MemoryStorage:
             raise StorageUnavailable("this memory storage is open already; give each ActorSystem one of its own")
         self._open = True
         self._incarnation += 1
-        self._settled = None
+        self._latest, self._settled = 0, None
         return self._incarnation
 
     # Writing

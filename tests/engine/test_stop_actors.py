@@ -218,9 +218,11 @@ class Crowd:
         self.system, self.gate, self.handled = system, gate, handled
 
     def accounted_for_after_a_stop(self) -> int:
+        engine = self.system._engine
+        assert engine is not None
         stopping = threading.Thread(target=self.system.stop, daemon=True)
         stopping.start()
-        until(lambda: self.system.state == "stopping")
+        until(lambda: engine._actors_stop)  # before that they could be done with all of it
         self.gate.set()
         stopping.join(WAIT)
         assert not stopping.is_alive()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from everact.storage import statements
@@ -199,6 +199,14 @@ def test_memory_and_sqlite_answer_alike(drawn: Sequence[Batch | Restart | SendAg
 
 @settings(max_examples=40, deadline=None)
 @given(drawn=steps)
+@example(  # who has it open last knows nothing of the clock that the one before had seen
+    drawn=[
+        Batch(NOW, inserts=[draft(1, NOW + 2, QUEUED, 0)]),
+        Restart(clean=False, types=["a", "b"]),
+        Restart(clean=False, types=[]),
+        Batch(NOW, inserts=[draft(0, NOW + 2, QUEUED, 0)]),
+    ]
+)
 def test_they_answer_alike_also_where_chunks_end(drawn: Sequence[Batch | Restart | SendAgain]) -> None:
     usual, statements.ROWS = statements.ROWS, 2
     try:

@@ -45,8 +45,9 @@ def test_steps_cannot_run_into_each_other() -> None:
 
 def test_a_digest_is_the_same_in_another_process() -> None:
     code = "from everact.testing.divergence import digest; print(digest(['a', 1, ('b', 2.5)]))"
+    command = [sys.executable, "-P", "-c", code]  # not from the folder that we are in: that is not the installed one
     env = {**os.environ, "PYTHONHASHSEED": "1"}
-    told = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
     assert told.strip() == digest(["a", 1, ("b", 2.5)])
 
 
