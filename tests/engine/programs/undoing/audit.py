@@ -130,10 +130,11 @@ class Audit:
                 raise Wrong(f"step {line.n} was undone while the workflow was stuck")
 
     def no_step_starts_once_the_workflow_is_being_undone(self) -> None:
-        """But for one that starts while that is written; it is told to stop in the next commit."""
+        """But for one that starts while that is written, or while it is written that it is to stop: it is told then."""
         for i, line in self._all("begins"):
             began = [move for j, move in self._all("moves") if j < i and move.more is WorkflowState.COMPENSATING]
-            told = any(other.n == line.n for j, other in self._all("told to stop") if j < i)
+            before = [other for j, other in self._all("told to stop") if j < i and other.n == line.n]
+            told = any((other.node, other.at) != (line.node, line.at) for other in before)
             if self.pivoted is None and began and (told or line.node != began[0].node or line.at > began[0].at):
                 raise Wrong(f"step {line.n} started when the workflow was being undone")
 
