@@ -29,6 +29,7 @@ mailboxes of spawned actors), since a history is one of tasks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from everact.testing import check_system, check_tasks, check_workflows
@@ -81,13 +82,19 @@ def violations(evidence: Evidence) -> list[Violation]:
     return [violation for checker in CHECKERS for violation in checker(evidence)]
 
 
-def check_all(sim: Simulation) -> None:
+def check_all(sim: Simulation, *, at_rest: bool | None = None) -> None:
     """Hold a simulation to the promises.
+
+    Args:
+        sim: The simulation.
+        at_rest: False if what must be the case when nothing is left to do is not asked for; by default it is if
+            nothing is.
 
     Raises:
         PromiseBroken: It breaks some.
     """
-    found = violations(sim.evidence())
+    evidence = sim.evidence()
+    found = violations(evidence if at_rest is None else replace(evidence, at_rest=at_rest))
     if found:
         raise PromiseBroken(found, sim.schedule, repr(sim.faults))
 

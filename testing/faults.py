@@ -97,6 +97,21 @@ class Faults:
             number -= len(values)
         return Faults(**left)
 
+    def with_other(self, number: int, value: Any) -> Faults:
+        """The same plan with another fault of the same kind in the place of one, counted as for `without`."""
+        changed: dict[str, Any] = {}
+        for each in fields(self):
+            values = list(getattr(self, each.name))
+            if 0 <= number < len(values):
+                values[number] = value
+            changed[each.name] = values
+            number -= len(getattr(self, each.name))
+        return Faults(**changed)
+
+    def each(self) -> list[tuple[str, Any]]:
+        """All faults in the order in which they are counted, each with the field that it stands in."""
+        return [(each.name, value) for each in fields(self) for value in getattr(self, each.name)]
+
     def task_names(self) -> set[str]:
         """The tasks that it names."""
         named = ("fail", "fail_after", "delay", "cancel", "cancel_workflow")
@@ -123,10 +138,21 @@ class Faults:
             msg = f"this is no fault plan ({error}): {data!r}"
             raise ConfigurationError(msg) from error
 
+    @property
+    def portable(self) -> bool:
+        """Whether `to_data` tells all of it; it does not of an error class that is defined inside a function."""
+        try:
+            return Faults.from_data(self.to_data()) == self
+        except ConfigurationError:
+            return False
+
     def __repr__(self) -> str:
         given = [(each.name, getattr(self, each.name)) for each in fields(self)]
         parts = [f"{name}=[{', '.join(map(_text, values))}]" for name, values in given if values]
         return f"Faults({', '.join(parts)})"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # what Hypothesis and IPython call
+        printer.text("Faults(...)" if cycle else repr(self))
 
 
 def _fits(name: str, value: Any) -> bool:

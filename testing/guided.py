@@ -12,6 +12,10 @@ class Guided:
 
     So a run can be repeated with a fault less, or a surprise less, and still be about the same.
 
+    Args:
+        choices: What was recorded.
+        seed: Where ids and jitter come from.
+
     Example:
         >>> guided = Guided([1, 5, 2], seed=7)
         >>> [guided.choose(["a", "b", "c"], "who runs") for _ in range(5)]
@@ -20,13 +24,17 @@ class Guided:
 
     on_driver = False
 
-    def __init__(self, choices: Sequence[int], seed: int) -> None:
+    def __init__(self, choices: Sequence[int], seed: int = 0) -> None:
         self.seed = seed
-        self._left = iter(choices)
+        self._choices = tuple(choices)
+        self._left = iter(self._choices)
 
     def choose(self, options: Sequence[str], what: str) -> int:  # noqa: ARG002 - the signature is that of a policy
         """See `Policy.choose`."""
         return min(next(self._left, 0), len(options) - 1)
+
+    def __repr__(self) -> str:
+        return f"Guided({self._choices!r}, seed={self.seed})"
 
 
 class Recorded:

@@ -24,9 +24,8 @@ def plan_code(faults: Faults) -> str:
     """
     imports: dict[str, set[str]] = defaultdict(set)
     imports["everact.testing"].add("Faults")
-    for each in fields(faults):
-        for value in getattr(faults, each.name):
-            _gather(value, imports)
+    for _, value in faults.each():
+        _gather(value, imports)
     lines = [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(imports.items())]
     return "\n".join([*lines, "", f"faults = {_laid_out(faults)}"])
 
@@ -38,7 +37,7 @@ def faults_of(faults: Faults) -> list[str]:
         >>> faults_of(Faults(crash_at=[2], duplicate=["Refund"]))
         ["duplicate 'Refund'", 'crash_at 2']
     """
-    return [f"{each.name} {_text(value)}" for each in fields(faults) for value in getattr(faults, each.name)]
+    return [f"{name} {_text(value)}" for name, value in faults.each()]
 
 
 def _gather(value: Any, imports: dict[str, set[str]]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from everact.testing.checkers import PromiseBroken
 from everact.testing.faults import Faults
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from everact.testing.simulation import Simulation
 
 MOST_ROWS = 80
+IN_CODE, BY_PYTEST = "Simulation(..., schedule='{}')", "pytest --everact-schedule={}"
 _LONGEST_NAME = 80
 
 
@@ -34,7 +35,9 @@ class Report:
         history: What happened.
         event: The number of the event at which it shows; -1 if it shows at the end only.
         faults: The plan that it happened under.
-        schedule: What replays it.
+        schedule: What replays it, with its faults if they can be written as plain data; empty if something else does.
+        command: How that is done.
+        arguments: What the test was given besides the simulation, as code.
         causes: What is known about the part that faults and choices have had in it, a line each.
         effort: How it was found and made small.
         file: Where the diagram is.
@@ -44,7 +47,9 @@ class Report:
     history: History
     faults: Faults
     schedule: str
+    command: str = IN_CODE
     also: Sequence[str] = ()
+    arguments: str = ""
     event: int = -1
     causes: Sequence[str] = ()
     effort: str = ""
@@ -67,24 +72,38 @@ class Report:
         found.write_text(self.diagram + "\n", encoding="utf-8")
         return found
 
+    @property
+    def _replay(self) -> str:
+        same = "" if self.faults.portable else ", and the same faults"
+        return f"Replay it with {self.command.format(self.schedule)}{same}" if self.schedule else ""
+
     def __str__(self) -> str:
         parts = [
             "\n".join([self.broken, *(f"also: {line}" for line in self.also)]),
+            f"With {self.arguments}" if self.arguments else "",
             table(self.history, self.past, self.event),
             plan_code(self.faults) if self.faults.count else "No faults are needed for it.",
             "\n".join(self.causes),
-            f"Replay it with the same faults and schedule={self.schedule!r}",
+            self._replay,
             f"As a sequence diagram: {self.file}" if self.file is not None else "",
             self.effort,
         ]
         return "\n\n".join(filter(None, parts))
 
 
-def report(sim: Simulation, error: BaseException) -> Report:
-    """Report what a simulation has shown to be broken."""
+def report(sim: Simulation, error: BaseException, **more: Any) -> Report:
+    """Report what a simulation has shown to be broken.
+
+    Args:
+        sim: The simulation.
+        error: What was raised in it.
+        **more: What the replay string is to have besides choices and faults.
+    """
     broken, *also = told_by(error)
     event = error.violations[0].event if isinstance(error, PromiseBroken) else -1
-    return Report(broken=broken, also=also, event=event, history=sim.history, faults=sim.faults, schedule=sim.schedule)
+    return Report(
+        broken=broken, also=also, event=event, history=sim.history, faults=sim.faults, schedule=sim.replay(**more)
+    )
 
 
 def told_by(error: BaseException) -> list[str]:

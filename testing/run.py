@@ -5,10 +5,12 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from everact.testing.checkers import PromiseBroken
 from everact.testing.choices import Policy
 from everact.testing.faults import Faults
+from everact.testing.report import Report, report
 from everact.testing.simulation import Simulation
 
 _OURS = ("everact.testing", "hypothesis")
@@ -38,6 +40,14 @@ class Run:
         """How many choices are not calm."""
         return sum(choice > 0 for choice in self.choices)
 
+    def report(self, **more: Any) -> Report:
+        """Report what is broken.
+
+        Args:
+            **more: What the replay string is to have besides choices and faults.
+        """
+        return report(self.sim, self.error or AssertionError("nothing is broken"), **more)
+
     @property
     def size(self) -> str:
         """How much there is to understand."""
@@ -65,7 +75,17 @@ class Scenario:
 
     def run(self, policy: Policy, faults: Faults, max_faults: int = 0) -> Run:
         """Run it once. What is not an `Exception` passes through, as what Hypothesis says in its own matters."""
-        sim = self._make(policy=policy, faults=faults, max_faults=max_faults)
+        return self._run(self._make(policy=policy, faults=faults, max_faults=max_faults))
+
+    def replay(self, schedule: str, faults: Faults) -> Run:
+        """Run it as it was recorded.
+
+        Raises:
+            StaleSchedule: It was recorded with another application.
+        """
+        return self._run(self._make(schedule=schedule, faults=faults))
+
+    def _run(self, sim: Simulation) -> Run:
         sim.reports = False
         error: Exception | None = None
         try:

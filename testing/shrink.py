@@ -3,18 +3,25 @@
 A candidate is the plan without some faults, or the choices without some surprises; it is kept if its run fails as the
 first one did. The plan goes first, since a fault less makes a run shorter. Then surprises are taken away in halves,
 quarters and so on (delta debugging, Zeller 1999), each time in two ways: made calm, and left out with the calm choices
-before them, which moves what comes later to the front.
+before them, which moves what comes later to the front. In the end a fault may move to another commit, if with that the
+calm order fails.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from everact.testing.faults import Faults
 from everact.testing.guided import Guided
+from everact.testing.moments import after, commit
 from everact.testing.run import Run, trimmed
 
 MOST_RUNS = 400
+MOST_SECONDS = 30.0
+"""Real ones: a run that does not come to rest may take some."""
+_FAR = 6
 Play = Callable[[Guided, Faults], Run]
 Gaps = list[tuple[int, int]]
 """For each surprise: how many calm choices come before it, and what it is."""
@@ -33,26 +40,32 @@ class Shrink:
         self._play = play
         self._first = first
         self._most = most_runs
+        self._end = time.monotonic() + MOST_SECONDS
         self._seed = first.seed
         self._tried: set[tuple[str, tuple[int, ...]]] = set()
 
     def search(self) -> Run:
         """Try until nothing gets smaller, or there were runs enough."""
         self._better(self.best.sim.faults, ())
-        while self.runs < self._most:
+        while not self._over:
             before = self.best
             self._drop_faults()
             self._drop_surprises()
             self._lower_surprises()
+            self._move_faults()
             if self.best is before:
                 break
         return self.best
+
+    @property
+    def _over(self) -> bool:
+        return self.runs >= self._most or time.monotonic() > self._end
 
     def _better(self, faults: Faults, choices: Sequence[int]) -> bool:
         """Try a candidate, and keep it if it fails in the same way and is no larger."""
         candidate = trimmed(choices)
         mark = (repr(faults), candidate)
-        if mark in self._tried or self.runs >= self._most:
+        if mark in self._tried or self._over:
             return False
         self._tried.add(mark)
         self.runs += 1
@@ -83,6 +96,34 @@ class Shrink:
             gaps = _gaps(self.best.choices)
             if place < len(gaps) and gaps[place][1] > 1:
                 self._better(self.best.sim.faults, _choices([*gaps[:place], (gaps[place][0], 1), *gaps[place + 1 :]]))
+
+    def _move_faults(self) -> None:
+        """In calm order commits have other numbers, and what goes wrong must go wrong there to fail."""
+        for number, (name, value) in enumerate(self.best.sim.faults.each()):
+            for other in _others(name, value):
+                if not self.best.surprises or self._better(self.best.sim.faults.with_other(number, other), ()):
+                    break
+
+
+def _others(name: str, value: Any) -> Iterator[Any]:
+    """The same fault at other commits, or steps, nearest first."""
+    if isinstance(value, int):
+        yield from _near(value, 1)
+    elif isinstance(value, after | commit):
+        yield from (type(value)(number) for number in _near(value.number, 1))
+    elif name in ("cancel", "cancel_workflow"):
+        yield from ((value[0], step) for step in _near(value[1], 5))
+
+
+def _near(number: int, stride: int) -> Iterator[int]:
+    """Numbers around one.
+
+    Example:
+        >>> list(_near(2, 1))
+        [1, 3, 4, 5, 6, 7, 8]
+    """
+    for away in range(stride, (_FAR + 1) * stride, stride):
+        yield from (other for other in (number - away, number + away) if other > 0)
 
 
 def _weight(run: Run) -> tuple[int, ...]:

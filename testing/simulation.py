@@ -55,7 +55,8 @@ class Simulation:
         handlers: As for `ActorSystem`.
         nodes: How many systems share the storage; "node-1", "node-2" and so on.
         seed: Decides who runs when, ids and jitter.
-        schedule: What a failing run has printed, to be replayed; in the place of `seed`.
+        schedule: What a failing run has printed, to be replayed; in the place of `seed`, and of `faults` if these are
+            not given.
         policy: Another way to make the choices; in the place of both.
         faults: What goes wrong.
         max_faults: How many more faults the seed, or the policy, may add where something could go wrong.
@@ -102,6 +103,8 @@ class Simulation:
     ) -> None:
         self.specs = specify(handlers)
         self._node_count = nodes
+        if faults is None and schedule is not None:
+            faults = Faults.from_data(Schedule.parse(schedule).more.get("faults", {}))
         self._check(nodes, storage, faults or Faults())
         self._fingerprint = fingerprint(self.specs, nodes, storage)
         if schedule is not None:
@@ -318,6 +321,14 @@ class Simulation:
     def schedule(self) -> str:
         """What replays this run, so far: `Simulation(..., schedule=...)` with the same faults."""
         return str(Schedule(self._fingerprint, self._policy.seed, tuple(self._world.scheduler.choices)))
+
+    def replay(self, **more: Any) -> str:
+        """The schedule with the fault plan in it, where that is plain data, and with whatever is given."""
+        if not self.faults.portable:
+            more.pop("faults", None)
+        elif self.faults.count:
+            more["faults"] = self.faults.to_data()
+        return str(Schedule(self._fingerprint, self._policy.seed, tuple(self._world.scheduler.choices), more))
 
     @property
     def system(self) -> ActorSystem:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from everact.testing.choices import Pct, Policy, RandomWalk
 from everact.testing.faults import Faults
 from everact.testing.guided import Guided
 from everact.testing.plan_code import faults_of
-from everact.testing.report import Report, report, told_by
+from everact.testing.report import Report, told_by
 from everact.testing.run import Run, Scenario
 from everact.testing.shrink import MOST_RUNS, Shrink
 
@@ -31,23 +32,25 @@ def sweep(scenario: Scenario, seeds: Iterable[int], faults: Faults, max_faults: 
     return (scenario.run(policy_of(seed), faults, max_faults) for seed in seeds)
 
 
-def explain(scenario: Scenario, first: Run, most_runs: int = MOST_RUNS) -> tuple[Run, Report]:
+def explain(scenario: Scenario, first: Run, most_runs: int = MOST_RUNS, **more: Any) -> tuple[Run, Report]:
     """Make a run that has failed small, and report it.
+
+    Args:
+        scenario: What was run.
+        first: The run that has failed.
+        most_runs: How many runs the search may take.
+        **more: What the replay string is to have besides choices and faults.
 
     Returns:
         The smallest run that fails like it; its error is another one than the first run's.
     """
     again = scenario.run(Guided(first.choices, first.seed), first.sim.faults)
     if not again.fails_as(first):
-        return first, replace(_report(first), causes=[UNSTABLE])
+        return first, replace(first.report(**more), causes=[UNSTABLE])
     shrink = Shrink(scenario.run, again, most_runs)
     small = shrink.search()
-    effort = f"Found with {first.size}; made small in {shrink.runs} runs."
-    return small, replace(_report(small), causes=[*_causes(scenario, small)], effort=effort)
-
-
-def _report(run: Run) -> Report:
-    return report(run.sim, run.error or AssertionError("nothing is broken"))
+    effort = f"It was found with {first.size}."
+    return small, replace(small.report(**more), causes=[*_causes(scenario, small)], effort=effort)
 
 
 def _causes(scenario: Scenario, run: Run) -> Iterator[str]:

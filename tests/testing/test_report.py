@@ -14,6 +14,7 @@ from everact.testing.mermaid import diagram
 from everact.testing.past import causal_past, tasks_in
 from everact.testing.plan_code import faults_of, plan_code
 from everact.testing.report import Report, told_by
+from everact.testing.schedule import Schedule
 from everact.testing.space_time import table
 
 
@@ -194,7 +195,7 @@ def test_a_report_tells_all_of_it_and_writes_its_diagram(tmp_path: Path) -> None
     assert file.read_text() == report.diagram + "\n"
     text = str(report)
     assert text.startswith("P2: Charge#1 ended twice\n\n   step")
-    for part in ("faults = Faults(", "schedule='ev1:0:0:'", "<- here it shows"):
+    for part in ("faults = Faults(", "Replay it with Simulation(..., schedule='ev1:0:0:')", "<- here it shows"):
         assert part in text
 
 
@@ -221,4 +222,5 @@ def test_an_expectation_that_is_broken_in_a_simulation_is_reported_with_it() -> 
     assert "×" in note
     assert "Charge#1" not in note.partition("faults =")[0]
     assert repr(plan) in note
-    assert repr(sim.schedule) in note
+    assert sim.replay() in note
+    assert Schedule.parse(sim.replay()).choices == Schedule.parse(sim.schedule).choices

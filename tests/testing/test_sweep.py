@@ -92,7 +92,7 @@ def test_seeds_find_a_race_and_it_takes_few_surprises(race: Run) -> None:
     assert isinstance(small.error, AssertionError)
     assert 0 < small.surprises <= 8 < race.surprises
     assert "With every choice calm it passes" in "\n".join(report.causes)
-    assert report.effort.startswith(f"Found with {race.size}; made small in ")
+    assert report.effort == f"It was found with {race.size}."
 
 
 def test_what_was_made_small_is_replayed_by_its_schedule(race: Run) -> None:
