@@ -13,6 +13,8 @@ import pytest
 import everact
 
 ROOT = Path(__file__).resolve().parents[1]
+PYTEST_PLUGIN = "pytest_everact"
+"""Beside the package, since pytest imports it at each start, and the package with it if it were in there."""
 
 
 def setup_options() -> configparser.SectionProxy:
@@ -45,7 +47,7 @@ def wheel_contents(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     tree = where / "tree"
     for folder in set(package_folders().values()):
         shutil.copytree(folder, tree / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.cfg", "README.md", "LICENSE", f"{PYTEST_PLUGIN}.py"):
         shutil.copy(ROOT / name, tree / name)
     command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(where / "dist"), str(tree)]
     built = subprocess.run(command, cwd=where, capture_output=True, text=True, check=False)
@@ -61,10 +63,10 @@ def test_setup_cfg_lists_every_package_of_the_tree() -> None:
 
 
 @pytest.mark.slow
-def test_the_wheel_installs_nothing_top_level_besides_everact(wheel_contents: list[str]) -> None:
+def test_the_wheel_installs_nothing_top_level_besides_everact_and_its_pytest_plugin(wheel_contents: list[str]) -> None:
     top_level = {name.split("/")[0] for name in wheel_contents}
-    assert {name for name in top_level if not name.endswith(".dist-info")} == {"everact"}
-    assert len(top_level) == 2
+    assert {name for name in top_level if not name.endswith(".dist-info")} == {"everact", f"{PYTEST_PLUGIN}.py"}
+    assert len(top_level) == 3
 
 
 @pytest.mark.slow
