@@ -42,6 +42,7 @@ class Book:
         self.later: dict[bytes, int] = {}
         self.firsts: dict[str, bytes] = {}
         self.resident: dict[str, int] = {}
+        self._over: set[bytes] = set()
 
     # -- commits -------------------------------------------------------------------------------------------
 
@@ -80,12 +81,15 @@ class Book:
     def _changed(self, node: str, changes: Any, number: int) -> None:
         for id in changes.barred:  # noqa: A001 - the task's own word
             self._close(id)
+            self._over.add(id)
             self.history.add(node, What.CANCELLED, self.history.known(id), detail="barred", commit=number)
         for record in changes.made:
             self._stored(node, record, number, {}, "made")
         for record in changes.woken:
             self.busy.add(record.id)
             self.history.add(node, What.WOKEN, self.history.known(record.id), commit=number)
+        for stop in changes.stops:  # a saga that waited for its stage is no longer in nobody's hands
+            self.busy.update(set(stop.tasks) - self._over)
         for move in changes.moves:
             name = self.history.known(move.workflow)
             self.history.add(node, What.WORKFLOW, name, detail=move.state.value, commit=number)
@@ -97,6 +101,7 @@ class Book:
         if status >= st.COMPLETED:
             what = _ENDS[status]
             self._close(outcome.id)
+            self._over.add(outcome.id)
         elif parked:
             what = What.PARKED
             self._close(outcome.id)  # it may have been scheduled for later

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from everact.tasks import status as st
 from everact.tasks.record import COMPENSATION
-from everact.tasks.schedule import MICROSECONDS
+from everact.tasks.schedule import FOREVER, MICROSECONDS
 from everact.testing.evidence import Evidence, Violation
 from everact.testing.history import ENDS, Event, What
 
@@ -88,7 +88,7 @@ def everything_ends(evidence: Evidence) -> Iterator[Violation]:
         return
     stuck = {row.id for row in evidence.workflows if row.state.value == "stuck"}
     for name, row in evidence.rows.items():
-        waits = row.status == st.SCHEDULED and row.attempt == 0
+        waits = row.status == st.SCHEDULED and row.attempt == 0 and row.due < FOREVER  # no saga without a stage
         if row.status < st.COMPLETED and not waits and row.workflow_id not in stuck:
             yield Violation("C18", f"{name} is {st.TaskStatus(row.status)} for ever, though nothing is left to do")
 

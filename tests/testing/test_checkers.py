@@ -22,6 +22,7 @@ from everact.storage.memory_workflows import MemoryWorkflows
 from everact.tasks import status as st
 from everact.tasks.record import COMPENSATION, Flow, Record
 from everact.tasks.registration import specify
+from everact.tasks.schedule import FOREVER
 from everact.tasks.unwinding import Entry, WorkflowRow
 from everact.tasks.workflow import WorkflowState
 from everact.testing import Faults, History, PromiseBroken, What, check_system, check_tasks, check_workflows
@@ -107,6 +108,10 @@ def ends_otherwise_than_it_says(story: Story) -> None:
 
 def stays_where_it_is(story: Story) -> None:
     story.row("Ship", st.QUEUED)
+
+
+def waits_for_a_stage_that_is_over(story: Story) -> None:
+    story.row("Ship", st.SCHEDULED, due=FOREVER)
 
 
 def never_comes_back(story: Story) -> None:
@@ -241,6 +246,7 @@ WRITTEN: list[tuple[Any, Callable[[Story], None], str]] = [
     (check_tasks.it_ends_once, runs_after_its_end, "attempt 3 started after that"),
     (check_tasks.it_ends_once, ends_otherwise_than_it_says, "is stored as failed"),
     (check_tasks.everything_ends, stays_where_it_is, "queued for ever"),
+    (check_tasks.everything_ends, waits_for_a_stage_that_is_over, "scheduled for ever"),
     (check_tasks.attempts_come_back, never_comes_back, "never ended"),
     (check_tasks.attempts_are_as_many_as_they_may, goes_on_and_on, "its policy has 2"),
     (check_tasks.attempts_are_as_many_as_they_may, runs_an_attempt_twice, "ran 2 times"),

@@ -36,6 +36,7 @@ from everact.testing import (
     drained,
     every,
 )
+from everact.testing.guided import Guided
 from tests.testing.programs import shop
 from tests.testing.programs.orders import HANDLERS, charge, order, refund, ship
 
@@ -134,6 +135,16 @@ def test_a_stuck_saga_that_had_been_scheduled_is_nothing_to_wait_for() -> None:
         sim.run(until=drained, timeout=100)
         assert sim.workflow(placed).state is WorkflowState.COMPLETED
         sim.check_all()
+
+
+def test_a_saga_that_is_to_stop_is_waited_for_though_the_node_that_knew_has_died() -> None:
+    """It dies in the commit that lets the workflow unwind; a living one finds that half a second later."""
+    plan = Faults(fail=[("Trip", attempt(1), TimeoutError)], crash_at=[after(10)])
+    with Simulation(shop.HANDLERS, nodes=3, faults=plan, policy=Guided((), 301279)) as sim:
+        sim.dispatch(shop.trip(5), node="node-3")
+        sim.run(until=drained)
+        sim.check_all()
+        assert [event.detail for event in sim.history.of(What.CRASHED)] == ["after commit 10"]
 
 
 def test_a_task_is_cancelled_and_a_workflow_too() -> None:
