@@ -30,7 +30,11 @@ from everact.testing.moments import before as before
 from everact.testing.moments import between as between
 from everact.testing.moments import commit as commit
 from everact.testing.moments import every as every
+from everact.testing.reality import RealityCheck as RealityCheck
+from everact.testing.reality import RealityDiffers as RealityDiffers
+from everact.testing.reality import RealityStuck as RealityStuck
 from everact.testing.report import Report as Report
+from everact.testing.script import Script as Script
 from everact.testing.simulated import simulate as simulate
 from everact.testing.simulation import NotAtRest as NotAtRest
 from everact.testing.simulation import Simulation as Simulation

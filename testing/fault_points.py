@@ -108,7 +108,7 @@ class FaultPoints:
 
     def slowness(self, node: Any, type: str) -> float:
         """How many seconds an attempt of this type takes before its handler is called."""
-        found = sum(wait for name, wait in self.plan.delay if names(name, type))
+        found = slowness_in(self.plan, type)
         if found:
             self._note(node, f"{short(type)} takes {found:g} s")
         return found
@@ -118,11 +118,10 @@ class FaultPoints:
         if not done and (type, number) not in self._seen:  # a plan does not tell tasks of one type apart
             self._seen.add((type, number))
             self._draw(f"attempt {number} of {short(type)}", _attempt_faults(short(type), number))
-        for name, which, error in self.plan.fail_after if done else self.plan.fail:
-            if which.number == number and names(name, type):
-                self._note(node, f"attempt {number} of {short(type)} raises {error.__name__}")
-                return made(error)
-        return None
+        error = failure_in(self.plan, type, number, done=done)
+        if error is not None:
+            self._note(node, f"attempt {number} of {short(type)} raises {error.__class__.__name__}")
+        return error
 
     def _note(self, node: Any, text: str) -> None:
         self._book.history.add(node.label, What.FAULT, detail=text)
@@ -159,6 +158,19 @@ def names(given: str, type: str) -> bool:
         (True, False)
     """
     return given in (type, short(type))
+
+
+def slowness_in(plan: Faults, type: str) -> float:
+    """How many seconds a plan adds to each attempt of a type."""
+    return sum(wait for name, wait in plan.delay if names(name, type))
+
+
+def failure_in(plan: Faults, type: str, number: int, *, done: bool) -> BaseException | None:
+    """What a plan has an attempt raise, before its handler is called or when it is done."""
+    for name, which, error in plan.fail_after if done else plan.fail:
+        if which.number == number and names(name, type):
+            return made(error)
+    return None
 
 
 def made(error: type[BaseException]) -> BaseException:

@@ -1,0 +1,61 @@
+"""`RealityCheck`: the same script in a process that is really killed, and in simulations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from everact import ConfigurationError, Retry
+from everact.testing import RealityCheck, RealityDiffers, RealityStuck, Script
+from tests.testing.programs import scripts
+
+TIMES = 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("make", "deaths"), [(scripts.orders_and_kills, 3), (scripts.cancels, 0), (scripts.a_kill_in_time, 1)]
+)
+def test_reality_comes_to_what_simulations_come_to(make: Callable[[], Script], deaths: int) -> None:
+    reality = RealityCheck(make).check(TIMES)
+    assert reality.deaths == deaths * TIMES, str(reality)
+    assert "each of which is among those" in str(reality)
+
+
+@pytest.mark.slow
+def test_a_simulation_that_does_not_tell_the_truth_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here it never retries; the process, which was started afresh, does."""
+    monkeypatch.setattr(Retry, "decide", lambda policy, attempt, error, **_: None)
+    with pytest.raises(RealityDiffers, match="none of 3 simulated runs") as caught:
+        RealityCheck(scripts.a_failing_charge).check(1, seeds=3)
+    lines = str(caught.value).splitlines()
+    assert "+ 1: Charge is completed" in lines
+    assert "- 1: Charge is failed (TimeoutError)" in lines
+
+
+@pytest.mark.slow
+def test_a_process_that_ends_otherwise_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = RealityCheck(scripts.a_failing_charge)
+    check._target = "tests.testing.programs.scripts:what_is_not_there"
+    with pytest.raises(RealityStuck, match="ended with 1(?s:.)*what_is_not_there"):
+        check.run()
+
+
+def test_what_cannot_be_done_to_a_process_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="pause cannot be injected into a real process; fail, fail_after"):
+        RealityCheck(scripts.a_pause)
+
+
+def test_what_another_process_cannot_import_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="at the top of a module"):
+        RealityCheck(lambda: Script(scripts.HANDLERS))
+
+
+def test_a_scenario_names_only_what_it_has_dispatched() -> None:
+    script = Script(scripts.HANDLERS)
+    number = script.dispatch(scripts.note.task(1))
+    with pytest.raises(ConfigurationError, match="names no task; 1 were dispatched"):
+        script.cancel(number + 1)
+    with pytest.raises(ConfigurationError, match="leave id= out"):
+        script.dispatch(scripts.note.task(1), id="5")
