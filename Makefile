@@ -18,7 +18,7 @@ RUNS ?= 20000
 DEMO_READY ?= $(VENV)/.demo-ready
 DEV_READY ?= $(VENV)/.dev-ready
 
-.PHONY: demo test long crash fire backlog power-cut injection saga simulate restarts ask-races bench bench-smoke check lint types layers doctests format clean
+.PHONY: demo test long crash fire backlog power-cut injection saga simulate mutants restarts ask-races bench bench-smoke check lint types layers doctests format clean
 
 demo: $(DEMO_READY)
 	$(BIN)/everact demo
@@ -55,6 +55,10 @@ saga: $(DEV_READY)
 # RUNS random worlds in simulation, held to all promises. Another SEED, other worlds.
 simulate: $(DEV_READY)
 	$(BIN)/python -m tests.testing.programs.simulate --runs $(RUNS) --seed $(SEED)
+
+# Looks for each bug that can be planted into the engine, and writes the table of the docs. Some ten minutes.
+mutants: $(DEV_READY)
+	$(BIN)/python -m tests.testing.programs.hunt --write docs/simulation-mutants.md
 
 # All figures, beside those of the peers, which get an environment of their own: about half an hour.
 bench: $(DEV_READY)

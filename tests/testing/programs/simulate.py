@@ -88,7 +88,7 @@ def main() -> int:
         failure = failure_of(drawn(seed))
         if failure is not None:
             small = smallest(failure)
-            print(f"seed {seed}, made smaller: {small.promise}: {small.text}\n{small.world}\nchoices {small.choices}")
+            print(f"seed {seed}, made smaller: {': '.join(small.told)}\n{small.world}\nchoices {small.run.choices}")
     for name in campaign.missed:
         print(f"never reached: {name}")
     return bool(campaign.broken or campaign.missed)

@@ -11,6 +11,7 @@ from everact.testing import (
     Faults,
     NotAtRest,
     Pct,
+    RandomWalk,
     Simulation,
     after,
     at,
@@ -152,33 +153,22 @@ def name_of_task(chance: random.Random) -> str:
     return chance.choice([*sorted(KINDS), *STEPS_OF_SAGAS, "FreeSeat", "Refund"])
 
 
-def policy_of(world: World) -> Policy | None:
-    """What decides who runs; None for a random walk."""
-    return Pct(world.seed, world.depth) if world.depth else None
+def policy_of(world: World) -> Policy:
+    """What decides who runs."""
+    return Pct(world.seed, world.depth) if world.depth else RandomWalk(world.seed)
 
 
-def play(world: World, policy: Policy | None = None, *, patience: float = 3000) -> Simulation:
-    """Let a world come to its end, and hold what happened to the promises.
-
-    Raises:
-        PromiseBroken: Something was broken.
-        NotAtRest, Deadlock, Endless: It does not come to an end.
-    """
-    sim = simulation(world, policy)
-    with sim:
-        act(sim, world, patience)
-    return sim
-
-
-def simulation(world: World, policy: Policy | None = None) -> Simulation:
-    """The simulation of a world, not begun."""
+def simulation(
+    world: World, policy: Policy | None = None, faults: Faults | None = None, max_faults: int | None = None
+) -> Simulation:
+    """The simulation of a world, not begun; perhaps with other faults."""
     return Simulation(
         HANDLERS,
         nodes=world.nodes,
         seed=world.seed,
         policy=policy or policy_of(world),
-        faults=world.faults,
-        max_faults=world.max_faults,
+        faults=world.faults if faults is None else faults,
+        max_faults=world.max_faults if max_faults is None else max_faults,
         storage=world.storage,
         settings=Settings(grace=1.0, high_water=world.high_water, max_crashes=2),
         events=world.events,
@@ -186,7 +176,12 @@ def simulation(world: World, policy: Policy | None = None) -> Simulation:
 
 
 def act(sim: Simulation, world: World, patience: float) -> None:
-    """What the client does, to the end."""
+    """What the client does, to the end; what happened is held to the promises.
+
+    Raises:
+        PromiseBroken: Something was broken.
+        NotAtRest, Deadlock, Endless: It does not come to an end.
+    """
     sim._world.scheduler.most_steps = STEPS
     client = Client(sim)
     for action in world.actions:
