@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from everact.tasks.record import COMPENSATION, TASK
@@ -40,6 +40,38 @@ def _last_attempt(events: list[Event], wanted: list[Event], end: Event) -> Itera
     began = max(event.number for event in events if event.what is What.STARTED and event.number < last.number)
     name = end.task
     yield from (event for event in wanted if event.about == name and began < event.number < end.number)
+
+
+def sagas_wait_for_their_stage(evidence: Evidence) -> Iterator[Violation]:
+    """C6: a saga goes on when all steps that it has started have ended, and not before."""
+    steps: dict[str, list[Event]] = defaultdict(list)
+    for event in evidence.history.of(What.STORED, What.WOKEN):
+        if event.what is What.STORED:
+            steps[event.about].append(event)
+            continue
+        for step in steps[event.task]:
+            if _open_at(evidence, step.task, event):
+                yield Violation("C6", f"{event.task} went on, and its step {step.task} had not ended", event.number)
+
+
+def workflows_end_last(evidence: Evidence) -> Iterator[Violation]:
+    """C6: a workflow ends when all of its tasks have."""
+    members: dict[str, list[str]] = defaultdict(list)
+    for event in evidence.history.of(What.STORED, What.WORKFLOW):
+        row = evidence.rows.get(event.task)
+        if event.what is What.STORED and row is not None:
+            members[evidence.history.known(row.workflow_id)].append(event.task)
+        elif event.what is What.WORKFLOW and WorkflowState(event.detail).final:
+            for task in members[event.task]:
+                if _open_at(evidence, task, event):
+                    text = f"workflow {event.task} was {event.detail}, and {task} had not ended"
+                    yield Violation("C6", text, event.number)
+
+
+def _open_at(evidence: Evidence, task: str, moment: Event) -> bool:
+    """Whether a task had not ended by the end of a commit."""
+    end = evidence.ends.get(task)
+    return end is None or end.commit > moment.commit
 
 
 def undone_is_what_was_done(evidence: Evidence) -> Iterator[Violation]:

@@ -14,6 +14,7 @@
 | C4 attempts come back, or their node died | `attempts_come_back` |
 | C5 attempts and delays within the policy | `attempts_are_as_many_as_they_may`, `retries_come_when_they_should` |
 | C6 what was done is undone, in reverse | `undone_is_what_was_done`, `undone_in_reverse` |
+| C6 sagas go on, and workflows end, when what they wait for has | `sagas_wait_for_their_stage`, `workflows_end_last` |
 | C7 undone once | `undone_once` |
 | C11 never before it is due | `retries_come_when_they_should` |
 | C14 one id is one row, one key one task | `stored_is_kept`, `keys_are_held_by_one` |
@@ -52,6 +53,8 @@ CHECKERS: tuple[Checker, ...] = (
     check_tasks.cancels_are_answered_truly,
     check_tasks.calls_are_answered,
     check_workflows.follow_ups_come_with_their_outcome,
+    check_workflows.sagas_wait_for_their_stage,
+    check_workflows.workflows_end_last,
     check_workflows.undone_is_what_was_done,
     check_workflows.undone_in_reverse,
     check_workflows.undone_once,

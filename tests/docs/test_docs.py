@@ -99,7 +99,7 @@ def test_a_fragment_in_the_docs_compiles_and_is_marked_in_the_one_known_way() ->
 
 
 def test_every_page_about_code_has_a_program_that_runs() -> None:
-    without_programs = {"state-machine.md", "cli.md", "performance.md"}
+    without_programs = {"state-machine.md", "cli.md", "performance.md", "simulation-mutants.md"}
     assert {block.page for block in RUNNABLE} == {page for page in PAGES if page.name not in without_programs}
 
 

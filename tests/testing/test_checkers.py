@@ -204,6 +204,22 @@ def undoes(*order: int, ended: int = 2, again: bool = False) -> Callable[[Story]
     return tell
 
 
+def goes_on_too_early(story: Story) -> None:
+    saga, step = story.row("Order"), story.row("Ship")
+    story.happens(0, What.STORED, saga, commit=1)
+    story.happens(0, What.STORED, step, about=saga, commit=2)
+    story.happens(1, What.WOKEN, saga, commit=3)
+    story.happens(2, What.COMPLETED, step, commit=4)
+    story.happens(2, What.COMPLETED, saga, commit=5)
+
+
+def ends_before_its_tasks(story: Story) -> None:
+    step = story.row("Ship")
+    story.happens(0, What.STORED, step, commit=1)
+    story.happens(1, What.WORKFLOW, step, detail="completed", commit=2)
+    story.happens(2, What.COMPLETED, step, commit=3)
+
+
 def is_told(event: str) -> Callable[[Story], None]:
     return lambda story: story.happens(0, What.TOLD, "", detail=event)
 
@@ -261,6 +277,8 @@ WRITTEN: list[tuple[Any, Callable[[Story], None], str]] = [
     (check_tasks.calls_are_answered, answers_nobody, "nobody answered"),
     (check_workflows.follow_ups_come_with_their_outcome, wants(None), "it was not stored"),
     (check_workflows.follow_ups_come_with_their_outcome, wants(8), "came in commit 8"),
+    (check_workflows.sagas_wait_for_their_stage, goes_on_too_early, "Order#1 went on, and its step Ship#1 had not"),
+    (check_workflows.workflows_end_last, ends_before_its_tasks, "was completed, and Ship#1 had not ended"),
     (
         check_workflows.undone_is_what_was_done,
         is_in_a_workflow(WorkflowState.COMPENSATED, undone=False),

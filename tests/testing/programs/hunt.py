@@ -9,7 +9,7 @@ import argparse
 import logging
 import os
 import sys
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import pytest
@@ -79,17 +79,18 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    rows = []
+    rows: dict[int, tuple[str, ...]] = {}
     wanted = [number for number, each in enumerate(MUTANTS) if options.only in each.name]
     with ProcessPoolExecutor(options.jobs) as pool:
-        for row in pool.map(row_number, wanted):
-            rows.append(row)
-            print(" | ".join(row), flush=True)
+        numbers = {pool.submit(row_number, number): number for number in wanted}
+        for done in as_completed(numbers):
+            rows[numbers[done]] = done.result()
+            print(" | ".join(done.result()), flush=True)
     if options.write is not None:
         text = options.write.read_text()
         before, after = text.split(BEGIN)[0], text.split(END)[1]
-        options.write.write_text(before + table(rows) + after)
-    return any(row[1] == "not found" for row in rows)
+        options.write.write_text(before + table([rows[number] for number in wanted]) + after)
+    return any(row[1] == "not found" for row in rows.values())
 
 
 if __name__ == "__main__":

@@ -33,7 +33,6 @@ from everact.storage.sqlite_workflows import SqliteWorkflows
 from everact.supervision.handler_supervisor import HandlerSupervisor
 from everact.tasks import status as st
 from everact.tasks import unwinding
-from everact.tasks.record import COMPENSATION
 
 Patch = pytest.MonkeyPatch
 Plant = Callable[[Patch], None]
@@ -93,7 +92,7 @@ def never_doubts(patch: Patch) -> None:
     patch.setattr("everact.actors.journal.may_be_written", lambda error: False)
 
 
-@mutant("takes a late outcome for the one that was written before")
+@mutant("takes what it has written itself for a late outcome")
 def trusts_what_was_lost(patch: Patch) -> None:
     patch.setattr("everact.actors.settlement.was_written", lambda outcome, record: False)
 
@@ -273,7 +272,10 @@ def retries_for_ever(patch: Patch) -> None:
 
 @mutant("takes the last one first")
 def takes_the_last_one(patch: Patch) -> None:
-    patch.setattr(PoolMailbox, "take", lambda mailbox: mailbox._usual.pop() if mailbox._usual else None)
+    def take(mailbox: PoolMailbox) -> Ticket | None:
+        return next((lane.pop() for lane in mailbox._order if lane), None)
+
+    patch.setattr(PoolMailbox, "take", take)
 
 
 @mutant("drops what does not fit into a mailbox")
@@ -368,10 +370,12 @@ def forgets_what_was_played(patch: Patch) -> None:
 
 @mutant("ends a workflow before its tasks have ended")
 def ends_too_early(patch: Patch) -> None:
-    opened = unwinding.opened
+    conclude = unwinding.conclude
 
-    def uncounted(row: Any, kind: str) -> None:
-        opened(row, kind)
-        row.open -= kind == COMPENSATION
+    def hasty(row: Any, now: int) -> bool:
+        left, row.open = row.open, max(row.open - 1, 0)
+        ended = conclude(row, now)
+        row.open = left
+        return ended
 
-    patch.setattr(unwinding, "opened", uncounted)
+    patch.setattr(unwinding, "conclude", hasty)

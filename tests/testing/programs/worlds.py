@@ -82,7 +82,9 @@ def _actions(chance: random.Random, nodes: int) -> list[Action]:
     actions: list[Action] = []
     names = chance.sample(sorted(KINDS), chance.randint(1, 3))
     for _ in range(chance.randint(1, 6)):
-        actions.append(_dispatch(chance, chance.choice(names), nodes))
+        actions.append(_dispatch(chance, name := chance.choice(names), nodes))
+        if name == "Order" and chance.random() < 0.3:  # before its pivot, or after it
+            actions += [("advance", chance.choice([0.7, 1.7, 2.0])), ("cancel_workflow", -1)]
         if chance.random() < 0.3:
             actions.append(("advance", chance.choice([0.0, 0.1, 0.5, 1, 3])))
         if chance.random() < 0.15:

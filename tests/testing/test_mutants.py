@@ -1,0 +1,41 @@
+"""Each bug that is planted into the engine is found by random worlds and the kit's checkers."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.testing.programs.hunt import RUNS, found_at, hunt
+from tests.testing.programs.mutants import MUTANTS, Mutant
+
+LONG = "EVERACT_LONG_TESTS" in os.environ  # make long
+NEAR = 40
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "simulation-mutants.md"
+FOUND = found_at(PAGE)
+
+
+@pytest.fixture(autouse=True)
+def silence() -> Iterator[None]:
+    """What the engine says of all that goes wrong would be most of the work."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.plant.__name__)
+def test_a_planted_bug_is_found(mutant: Mutant) -> None:
+    """Where the page says; with the large figures, from the beginning."""
+    first, runs = (0, RUNS) if LONG else (FOUND[mutant.name] - 1, NEAR)
+    assert hunt(mutant.plant, first, runs) is not None, "not found near there any more; run `make mutants`"
+
+
+def test_the_page_names_all_bugs_and_each_was_found_in_time() -> None:
+    assert FOUND.keys() == {mutant.name for mutant in MUTANTS}
+    assert len(MUTANTS) >= 20
+    assert max(FOUND.values()) <= RUNS
