@@ -11,8 +11,10 @@ import pytest
 from tests.testing.programs.simulate import Campaign
 
 LONG = "EVERACT_LONG_TESTS" in os.environ  # make long
-RUNS, MOST = (2000, 4000) if LONG else (80, 800)
+RUNS, MOST = (2000, 4000) if LONG else (120, 800)
 FIRST = 100_000
+RARE = (100_404, 100_173)
+"""Worlds that come by what few do: a cancel too late for the pivot, a workflow stuck and resumed."""
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +30,7 @@ def silence() -> Iterator[None]:
 def test_no_promise_is_broken_and_every_dangerous_place_is_reached() -> None:
     """As many worlds as there is time for, and more only until all goals are reached."""
     campaign = Campaign()
-    for seed in range(FIRST, FIRST + MOST):
+    for seed in (*RARE, *range(FIRST, FIRST + MOST)):
         campaign.play(seed)
         if campaign.runs >= RUNS and not campaign.missed:
             break
