@@ -121,6 +121,11 @@ class Faults:
         """The nodes that it names."""
         return {fault[0] for name in ("crash", "pause", "jump") for fault in getattr(self, name)}
 
+    def durable_ones(self) -> list[str]:
+        """The fields with faults that only a storage which outlives its node can have, or can bear."""
+        kinds = ("duplicate", "crash_at", "crash", "busy", "disk_full", "commit_unknown", "commit_lost")
+        return [name for name in kinds if getattr(self, name)]
+
     def to_data(self) -> dict[str, Any]:
         """As plain data, for JSON."""
         return {each.name: to_data(getattr(self, each.name)) for each in fields(self) if getattr(self, each.name)}

@@ -34,7 +34,7 @@ from everact.testing.sim_task import SimTask
 from everact.testing.strays import Strays
 from everact.testing.trace import Trace, undo_of
 from everact.testing.until import Until, idle
-from everact.testing.world import World
+from everact.testing.world import INLINE, World
 
 DAY = 86_400.0
 ALL = 1_000_000_000
@@ -60,7 +60,9 @@ class Simulation:
         policy: Another way to make the choices; in the place of both.
         faults: What goes wrong.
         max_faults: How many more faults the seed, or the policy, may add where something could go wrong.
-        storage: "sqlite", a file that is removed in the end, or "memory", which is faster and serves one node.
+        storage: "sqlite", a file that is removed in the end; "memory", which stands for a file, is faster and serves
+            one node; or "memory://" for what applications have under that name: its commits do not fail, and as
+            nothing outlives the node, it may not die.
         settings: As for `ActorSystem`; metrics are off.
         middleware: As for `ActorSystem`.
         events: Whether somebody subscribes to events. Where nobody does, nobody waits for what a task has come to, and
@@ -105,7 +107,7 @@ class Simulation:
         self._node_count = nodes
         if faults is None and schedule is not None:
             faults = Faults.from_data(Schedule.parse(schedule).more.get("faults", {}))
-        self._check(nodes, storage, faults or Faults())
+        self._check(nodes, storage, faults or Faults(), max_faults)
         self._fingerprint = fingerprint(self.specs, nodes, storage)
         if schedule is not None:
             check_fingerprint(Schedule.parse(schedule), self._fingerprint, self.specs, nodes, storage)
@@ -121,12 +123,18 @@ class Simulation:
         self.reports = True
         """Whether an error that leaves the `with` gets a report as its note."""
 
-    def _check(self, nodes: int, storage: str, faults: Faults) -> None:
+    def _check(self, nodes: int, storage: str, faults: Faults, max_faults: int) -> None:
         if type(nodes) is not int or nodes < 1:
             msg = f"nodes={nodes!r} must be a whole number of at least 1"
             raise ConfigurationError(msg)
-        if storage not in ("sqlite", "memory") or (storage == "memory" and nodes > 1):
+        if storage not in ("sqlite", "memory", INLINE) or (storage != "sqlite" and nodes > 1):
             msg = f'storage={storage!r} for {nodes} node(s) has no meaning; it is "sqlite", or "memory" for one node'
+            raise ConfigurationError(msg)
+        refused = [*faults.durable_ones(), *["max_faults"] * bool(max_faults)] if storage == INLINE else []
+        if refused:
+            msg = (
+                f'{", ".join(refused)} would let a node or a commit fail; give {INLINE} none, or take storage="memory"'
+            )
             raise ConfigurationError(msg)
         known = [name for spec in self.specs for name in (spec.name, *([undo_of(spec.name)] * spec.compensates))]
         for name in sorted(faults.task_names()):

@@ -60,6 +60,13 @@ class WatchedMemory(MemoryStorage):
         return committed
 
 
+class WatchedInline(WatchedMemory):
+    """A storage in memory as it is in production: the journal's turns run in the threads of those who send."""
+
+    inline = True
+    durable = False
+
+
 class HandlerWatch:
     """Makes handlers of one node tell what they do, and do what the fault plan says."""
 

@@ -23,8 +23,9 @@ from everact.testing.history import History
 from everact.testing.node import Node
 from everact.testing.scheduler import Scheduler
 from everact.testing.seeded import EPOCH, ids_of
-from everact.testing.watched import WatchedMemory, WatchedSqlite
+from everact.testing.watched import WatchedInline, WatchedMemory, WatchedSqlite
 
+INLINE = "memory://"
 RESTART_SECONDS = 2.0
 """After a kill, where other nodes live: these look for dead ones twice a second, and adopt."""
 
@@ -82,7 +83,7 @@ class World:
     def _make_storage(self, tell: Any) -> WatchedSqlite | WatchedMemory:
         if self._folder is not None:
             return WatchedSqlite(database(self._folder), tell)
-        self._memory = self._memory or WatchedMemory()
+        self._memory = self._memory or (WatchedInline() if self._storage == INLINE else WatchedMemory())
         self._memory.tell = tell
         return self._memory
 

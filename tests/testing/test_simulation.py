@@ -125,6 +125,16 @@ def test_a_saga_is_undone_in_reverse() -> None:
         sim.check_all()
 
 
+def test_what_is_in_memory_only_is_simulated_as_it_is() -> None:
+    """The turn of a client's thread runs the whole way."""
+    with Simulation(shop.HANDLERS, storage="memory://", events=False) as sim:
+        placed = sim.dispatch(shop.trip(2))  # its payment fails
+        sim.run(until=drained)
+        sim.expect(placed).compensated()
+        sim.check_all()
+        assert re.search("driver .* calls storage: commit", str(sim.trace))
+
+
 def test_a_stuck_saga_that_had_been_scheduled_is_nothing_to_wait_for() -> None:
     plan = Faults(fail=[("Lane", attempt(n), OSError) for n in (1, 2)])
     with Simulation(shop.HANDLERS, storage="memory", faults=plan) as sim:
@@ -341,6 +351,7 @@ def test_a_trace_reads_as_a_story() -> None:
         ({"nodes": 0}, "nodes=0"),
         ({"storage": "disk"}, "'disk'"),
         ({"storage": "memory", "nodes": 2}, "for one node"),
+        ({"storage": "memory://", "faults": Faults(crash_at=[1])}, "crash_at would let a node or a commit fail"),
         ({"schedule": "what?"}, "is no schedule"),
     ],
 )

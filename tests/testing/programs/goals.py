@@ -172,6 +172,11 @@ def written_along(sim: Simulation) -> bool:
     )
 
 
+@goal("a saga undone in memory only")
+def undone_in_memory(sim: Simulation) -> bool:
+    return sim._world._storage == "memory://" and _says(sim, What.WORKFLOW, "compensated")
+
+
 def reached(sim: Simulation) -> set[str]:
     """The goals that a run has come by."""
     return {name for name, is_reached in GOALS.items() if is_reached(sim)}

@@ -16,7 +16,7 @@ import pytest
 
 from tests.testing.programs.mutants import MUTANTS, Mutant, Plant
 from tests.testing.programs.smaller import Failure, failure_of, smallest
-from tests.testing.programs.worlds import drawn
+from tests.testing.programs.worlds import world_of
 
 RUNS = 2000
 SHRINK = 120
@@ -29,7 +29,7 @@ def hunt(plant: Plant, first: int = 0, runs: int = RUNS) -> tuple[int, Failure] 
     for seed in range(first, first + runs):
         with pytest.MonkeyPatch.context() as patch:
             plant(patch)
-            failure = failure_of(drawn(seed))
+            failure = failure_of(world_of(seed))
         if failure is not None:
             return seed, failure
     return None

@@ -108,6 +108,11 @@ def forgets_what_has_gathered(patch: Patch) -> None:
     patch.setattr(Journal, "_guarded_batch", forgetful)
 
 
+@mutant("leaves the ends of deliveries undone that have gathered in memory")
+def never_flushes(patch: Patch) -> None:
+    patch.setattr(Journal, "flush", lambda journal: None)
+
+
 @mutant("an error in the engine ends a turn of the journal")
 def fails_in_a_turn(patch: Patch) -> None:
     route, calls = Router.route, [0]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from tests.testing.programs.goals import GOALS, reached
 from tests.testing.programs.smaller import failure_of, smallest
-from tests.testing.programs.worlds import act, drawn, simulation
+from tests.testing.programs.worlds import act, simulation, world_of
 
 PATIENCE = 3000.0
 
@@ -35,7 +35,7 @@ class Campaign:
 
     def play(self, seed: int) -> None:
         """Play the world of a seed."""
-        world = drawn(seed)
+        world = world_of(seed)
         sim = simulation(world)
         try:
             with sim:
@@ -85,7 +85,7 @@ def main() -> int:
     print(campaign)
     print(f"{seconds:.0f} s, {1000 * seconds / campaign.runs:.0f} ms a run")
     for seed in list(campaign.broken)[:3]:
-        failure = failure_of(drawn(seed))
+        failure = failure_of(world_of(seed))
         if failure is not None:
             small = smallest(failure)
             print(f"seed {seed}, made smaller: {': '.join(small.told)}\n{small.world}\nchoices {small.run.choices}")

@@ -10,7 +10,7 @@ from everact.testing.choices import Policy
 from everact.testing.guided import Guided
 from everact.testing.run import Run, Scenario
 from everact.testing.shrink import Shrink
-from tests.testing.programs.worlds import World, act, policy_of, simulation, without_action
+from tests.testing.programs.worlds import World, act, anywhere, policy_of, simulation, without_action
 
 PATIENCE, MORE = 200.0, 40.0
 """Virtual seconds in which a world must come to its end, and for each call of its client more."""
@@ -60,7 +60,7 @@ class Failure:
     def size(self) -> tuple[int, ...]:
         """What is to become smaller, first things first."""
         world = self.world
-        plain = world.nodes + (world.storage != "memory") + world.events + (world.high_water < 100)
+        plain = world.nodes + (world.storage == "sqlite") + world.events + (world.high_water < 100)
         return (self.calls, self.faults, plain, self.surprises, self.steps)
 
 
@@ -128,7 +128,7 @@ class _Search:
         world = self.best.world
         if world.nodes > 1 and not world.faults.node_names() - {"node-1"}:
             self._settles(_on_one_node(world))
-        if self.best.world.nodes == 1:
+        if self.best.world.nodes == 1 and self.best.world.storage == "sqlite":
             self._settles(replace(self.best.world, storage="memory"))
         self._settles(replace(self.best.world, events=False))
         self._settles(replace(self.best.world, high_water=10_000))
@@ -156,13 +156,4 @@ def _fewer(world: World, number: int, count: int) -> World:
 
 
 def _on_one_node(world: World) -> World:
-    return replace(world, nodes=1, actions=tuple(map(_anywhere, world.actions)))
-
-
-def _anywhere(action: tuple[object, ...]) -> tuple[object, ...]:
-    """The same call, at no certain node."""
-    if action[0] != "dispatch":
-        return action
-    options = action[3]
-    assert isinstance(options, dict)
-    return (*action[:3], {name: value for name, value in options.items() if name != "node"})
+    return replace(world, nodes=1, actions=tuple(map(anywhere, world.actions)))

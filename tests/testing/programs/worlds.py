@@ -60,8 +60,13 @@ class World:
     faults: Faults = field(default_factory=Faults)
 
 
+def world_of(seed: int) -> World:
+    """The world of a seed; every fifth one is on `memory://`."""
+    return drawn(seed) if seed % 5 else in_memory(drawn(seed))
+
+
 def drawn(seed: int) -> World:
-    """The world of a seed."""
+    """A world on a storage that outlives its nodes."""
     chance = random.Random(seed)
     nodes = chance.choice([1, 1, 1, 2, 3])
     storage = "sqlite" if nodes > 1 or chance.random() < 0.3 else "memory"
@@ -76,6 +81,21 @@ def drawn(seed: int) -> World:
         actions=tuple(_actions(chance, nodes)),
         faults=_faults(chance, nodes),
     )
+
+
+def in_memory(world: World) -> World:
+    """The same on `memory://`, where nothing dies and no commit fails, and nobody listens."""
+    kept = ("fail", "fail_after", "delay", "cancel", "cancel_workflow")
+    faults = Faults(**{name: getattr(world.faults, name) for name in kept})
+    actions = tuple(anywhere(action) for action in world.actions if action[0] not in ("kill", "stop", "restart"))
+    return replace(world, nodes=1, storage="memory://", events=False, max_faults=0, actions=actions, faults=faults)
+
+
+def anywhere(action: Action) -> Action:
+    """The same call, at no certain node."""
+    if action[0] != "dispatch":
+        return action
+    return (*action[:3], {name: value for name, value in action[3].items() if name != "node"})
 
 
 def _actions(chance: random.Random, nodes: int) -> list[Action]:
