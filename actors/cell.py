@@ -181,7 +181,7 @@ class Cell(CellLife):
         try:
             for _ in range(THROUGHPUT):
                 # A class that asks for another thread is known only when its first instance is there.
-                if self._fence != fence or self._executor is not executor or not await self._step(fence):
+                if self._executor is not executor or not await self._step(fence):
                     break
                 if on_loop:
                     await _let_cancels_pass()
@@ -196,9 +196,12 @@ class Cell(CellLife):
             self.feed.wake()  # this one was woken for it, and cannot take it
 
     async def _step(self, fence: int) -> bool:
-        """Obey one order, else handle one message; False if there was neither."""
-        if self._orders:
-            await self._obey(self._orders.pop(0), fence)
+        """Obey one order, else handle one message; False if there was neither, or the turn is left behind."""
+        orders = self._orders
+        if self._fence != fence:
+            return False
+        if orders:  # these, not `self._orders`: left behind just now, it must not take what is for who comes after it
+            await self._obey(orders.pop(0), fence)
             return True
         if self.state is not CellState.RUNNING:
             return False

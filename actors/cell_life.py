@@ -48,7 +48,7 @@ class CellLife(CellShell):
             self._carry_on(order, fence)
         elif kind is TakeDown:
             await self.end(fence, final=order.final, then=partial(self._report, Down))
-        elif self.instance is not None:
+        elif self.instance is not None and self._fence == fence:
             await self._pass_on(order, fence)
         elif isinstance(order, Request):
             order.refuse(self.path)
@@ -108,8 +108,10 @@ class CellLife(CellShell):
             return
         if self._executor is executor:
             await self._begin(fence)
-        else:
-            self._orders.insert(0, Begin())  # on_start belongs on the thread that the class has asked for
+            return
+        with self.environment.transitions:
+            if self._fence == fence:
+                self._orders.insert(0, Begin())  # on_start belongs on the thread that the class has asked for
 
     async def _begin(self, fence: int) -> None:
         instance = self.instance
@@ -143,6 +145,8 @@ class CellLife(CellShell):
 
     async def fail(self, error: BaseException, fence: int, report: type[Failed] = Failed) -> None:
         """The instance has failed: wait for the supervisor's decision; without one, end."""
+        if self._fence != fence:
+            return
         self.cause = error
         if self.parent is not None:
             # Not of one that is ending; but a supervisor that waits for a decision may find that it has to give up.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -94,3 +95,54 @@ def test_a_turn_that_is_left_behind_when_its_end_is_all_but_done_does_not_end_th
     cell.tell_order(TakeDown(final=False))
     assert ended.wait(WAIT)
     assert actor.ask("still there?", timeout=WAIT) == "still there?"
+
+
+class LeftBehindWhileLookedAt(list[object]):
+    """Orders whose turn is left behind at the very moment at which it has seen that there are some."""
+
+    def __init__(self, then: Callable[[], object]) -> None:
+        super().__init__([TakeDown(final=False)])
+        self._then = [then]
+
+    def __bool__(self) -> bool:
+        if self._then:
+            self._then.pop()()
+        return len(self) > 0
+
+
+def test_a_turn_that_is_left_behind_takes_no_order_that_is_for_the_turn_after_it(system: ActorSystem) -> None:
+    actor = system.spawn(Echo)
+    cell = actor._cell
+    assert actor.ask("up?", timeout=WAIT) == "up?"
+    cell._orders = LeftBehindWhileLookedAt(lambda: restart_after_leaving_behind(cell))
+    cell.wake()
+    assert actor.ask("started again?", timeout=WAIT) == "started again?"
+    assert cell.generation == 2
+
+
+def test_a_pinned_actor_whose_factory_comes_back_too_late_does_not_start_the_next_instance_twice(
+    system: ActorSystem,
+) -> None:
+    starts, built, go_on = Counter[int](), threading.Event(), threading.Event()
+
+    class Slow(Pinned):
+        def __init__(self) -> None:
+            super().__init__()
+            self.number = self._actor_cell.generation
+            if self.number == 2:
+                built.set()
+                go_on.wait(WAIT)
+
+        def on_start(self) -> None:
+            starts[self.number] += 1
+
+    cell = system.spawn(Slow)._cell
+    cell.tell_order(TakeDown(final=False))
+    cell.tell_order(Start())
+    assert built.wait(WAIT)
+    restart_after_leaving_behind(cell)
+    until(lambda: cell.state is CellState.RUNNING)
+    go_on.set()
+    until(lambda: not cell.left_behind)
+    assert cell.ref.ask("twice?", timeout=WAIT) == "twice?"
+    assert starts == {1: 1, 3: 1}
