@@ -273,7 +273,7 @@ class HandlerActor(Guarded):
 
     async def try_start(self, generation: int) -> BaseException | None:
         """Make an instance; returns what went wrong instead of raising it."""
-        watch = self.arm("on_actor_start", self.spec.hook_timeout, self._open_delivery())
+        watch = self.arm("on_actor_start", self.spec.hook_timeout, self.open_delivery)
         try:
             instance = self.spec.make()
             if not isinstance(instance, TaskHandler):
@@ -290,8 +290,9 @@ class HandlerActor(Guarded):
             self.instance = instance
         return None
 
-    def _open_delivery(self) -> Delivery | None:
-        """The delivery that hangs on an instance's start or stop: supervision goes on with it if that hangs."""
+    @property
+    def open_delivery(self) -> Delivery | None:
+        """The delivery that it has, unless its end is clear. If an instance's start hangs, that one hangs on it."""
         current = self.current
         return None if current is None or current.closed else current
 
@@ -300,7 +301,7 @@ class HandlerActor(Guarded):
         instance, self.instance = self.instance, None
         if instance is None or "on_actor_stop" not in self.spec.hooks:
             return
-        watch = self.arm("on_actor_stop", self.spec.hook_timeout, self._open_delivery())
+        watch = self.arm("on_actor_stop", self.spec.hook_timeout, self.open_delivery)
         try:
             await self.answered(instance.on_actor_stop())
         except BaseException as error:

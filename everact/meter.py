@@ -111,7 +111,7 @@ class Meter:
     def _add_pool(self, states: dict[tuple[str, str], TaskState], pool: Pool) -> None:
         state = _state(states, pool)
         state.started += sum(cell._attempt.started for cell in pool.cells)
-        state.running += sum(cell.current is not None for cell in pool.cells)
+        state.running += sum(cell.open_delivery is not None for cell in pool.cells)
         state.depth += len(pool.mailbox)
 
     # -- what waits in storage -----------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from everact import (
     TaskStatus,
     task,
 )
+from everact.actors.ticket import current_delivery
 from everact.meter import Meter
 from everact.metrics.snapshot import TaskState
 from everact.storage.protocol import Waiting
@@ -110,6 +111,22 @@ def test_what_a_cell_has_is_running_and_not_ready(url: str) -> None:
         end.set()
         handle.wait(WAIT)
         until(lambda: state_of(system).running == 0)
+
+
+def test_a_task_that_has_ended_is_not_running_though_its_cell_has_not_put_it_down_yet() -> None:
+    had: list[Any] = []
+
+    @task(name="Noted")
+    def noted() -> None:
+        had.append(current_delivery.get())
+
+    with ActorSystem("meter", handlers=[noted]) as system:
+        system.dispatch(noted.task()).result(timeout=WAIT)
+        (delivery,) = had
+        until(lambda: delivery.cell.current is None)
+        delivery.cell.current = delivery
+        assert state_of(system).running == 0
+        delivery.cell.current = None
 
 
 def test_an_outcome_that_another_node_has_fenced_off_is_not_counted(tmp_path: Path) -> None:
