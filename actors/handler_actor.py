@@ -62,6 +62,7 @@ class HandlerActor(Guarded):
         self._executor = make_executor()
         self._attempt = Attempt(self)
         self._gathered = node.journal.gathered
+        self._inline = node.journal.inline  # then it is new tasks that have gathered, for a cell with nothing to do
         # A thread of the elastic pool does that itself, when no other cell needs it.
         self._lets_go = node.journal.inline and (pool.spec.is_async or pool.spec.pinned)
         # One token while no turn is under way; taking it is the right to start one.
@@ -100,7 +101,7 @@ class HandlerActor(Guarded):
     async def _turn(self, generation: int) -> None:
         if self.spec.is_async:
             self._runner = asyncio.current_task()
-        elif self._gathered:
+        elif self._gathered and not self._inline:
             self.node.journal.flush()
         while True:
             left_behind = False
@@ -136,6 +137,8 @@ class HandlerActor(Guarded):
         if not self.awaiting:
             self.pool.rest(self)
         self._turnstile.append(None)
+        if self._gathered and self._inline:
+            self.node.journal.flush()  # nobody wakes a cell that has not come to rest
         if not (self.actor_inbox.qsize() or (not self.awaiting and self.pool.has_work)):
             return False
         try:
@@ -155,6 +158,8 @@ class HandlerActor(Guarded):
                 continue
             if self.awaiting:
                 return False
+            if self._gathered and self._inline and not self.pool.has_work:
+                self.pool.take_in(self.node.journal.flush)
             if self.instance is None and not (self.pool.has_work and await self.start_instance(generation)):
                 return False
             ticket = self.pool.take()
@@ -162,7 +167,7 @@ class HandlerActor(Guarded):
                 if self.pool.spill.rank is not None:
                     self._ask_for_more()
                 return False
-            if self._gathered:
+            if self._gathered and not self._inline:
                 self.node.journal.flush()  # what this thread keeps back must not wait for what it does next
             if await self._serve(ticket):
                 return True

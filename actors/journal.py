@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from everact.actors.baton import AnyWaiter, release
+from everact.actors.baton import AnyWaiter, Waiter, release
 from everact.actors.commit import Commit, Numbers, is_quiet
 from everact.actors.event_stream import EventStream
 from everact.actors.facts import Facts
@@ -40,7 +41,7 @@ from everact.storage.protocol import NOTHING_LOST, Batch, Committed, Storage
 logger = logging.getLogger("everact.journal")
 REWRITE_SECONDS = 0.5
 GATHERED = 64
-"""So many ends of deliveries gather in memory before a turn is run for them alone."""
+"""So many messages that nobody waits for gather in memory before a turn is run for them alone."""
 
 
 class Journal(ThreadActor):
@@ -53,7 +54,8 @@ class Journal(ThreadActor):
         patience: What commits, and waits while the database is locked.
         facts: Where it says what it has committed.
         settlement: What follows from a commit.
-        gathered: Ends of deliveries that go along with the next commit.
+        gathers: Whether new tasks may wait for the turn of somebody else.
+        gathered: What goes along with the next commit: ends of deliveries; in memory, new tasks.
         router: Where tasks go; set when it is built.
         call_after: The timer's; set when the timer is built.
     """
@@ -78,7 +80,8 @@ class Journal(ThreadActor):
         self.inline = storage.inline
         self.submit: Callable[[Any], None] = self._run_inline if storage.inline else self._tell_unless_over
         self.settlement.submit = self.submit
-        self.gathered: deque[FinishDelivery] = deque()
+        self.gathers = storage.inline
+        self.gathered: deque[FinishDelivery | StoreTasks] = deque()
         self.finish: Callable[[FinishDelivery], None] = self._finish_inline if storage.inline else self._finish_durable
         self._dismissal: BaseException | None = None
         self.reserve = Reserve(storage, self.submit)
@@ -114,8 +117,8 @@ class Journal(ThreadActor):
         self._run_turns()
 
     def _run_turns(self) -> None:
-        inbox = self.actor_inbox
-        while inbox.qsize():
+        inbox, gathered = self.actor_inbox, self.gathered
+        while gathered or inbox.qsize():
             try:
                 self._turnstile.pop()
             except IndexError:
@@ -124,6 +127,34 @@ class Journal(ThreadActor):
                 self._guarded_batch([inbox.get() for _ in range(min(inbox.qsize(), DRAIN_LIMIT))])
             finally:
                 self._turnstile.append(None)
+
+    def gather(self, ticket: Ticket) -> bool:
+        """Leave a new task to the turn of whoever runs or looks next, if turns run in the threads of those who send.
+
+        Nobody can tell: a cell that has nothing to do is woken for it, one that is at work takes it in when it has
+        done what there is, and whoever looks calls `flush` before. A turn for a hundred tasks costs that of ten.
+
+        Args:
+            ticket: Of a task without options: nothing that is there already can stand in its way.
+
+        Returns:
+            False if it must be submitted.
+        """
+        pool, record = ticket.pool, ticket.record
+        if (
+            not self.gathers
+            or record.workflow is not None
+            or pool.stalled
+            or pool.mailbox.ranked
+            or self._stream.active
+        ):
+            return False
+        self.gathered.append(StoreTasks((ticket,), None))
+        if len(self.gathered) >= GATHERED:
+            self._run_turns()
+        else:
+            pool.wake(1)
+        return True
 
     def _finish_inline(self, message: FinishDelivery) -> None:
         """As `submit`, but the end of a delivery that nobody waits for may wait until more has gathered.
@@ -154,10 +185,17 @@ class Journal(ThreadActor):
     def flush(self) -> None:
         """Have done what has gathered: here and now if turns run in the threads of those who send, else soon."""
         if self.inline:
-            if self.actor_inbox.qsize():
-                self._run_turns()
+            self._run_turns()
         elif self.gathered:
             self.submit(InTurn(_nothing))
+
+    def catch_up(self, timeout: float) -> None:
+        """As `flush`; and if another thread runs a turn, wait for it: what this one has dispatched may be in there."""
+        self.flush()
+        if self.inline and not self._turnstile:
+            waiter = Waiter(self.runtime.gate)
+            self.submit(InTurn(partial(_answer, waiter)))
+            waiter.wait(timeout)
 
     def _guarded_batch(self, messages: list[Any]) -> None:
         gathered = self.gathered
@@ -279,7 +317,7 @@ class Journal(ThreadActor):
         if commit.others or self.router.has_more:
             self._go_on(commit.others)
         # A saga's own task is parked while its steps run; told to stop, it makes the first undo.
-        if self._idle_waiters and self.tickets.idle and not self.settlement.stops and self.router.idle:
+        if self._idle_waiters and self._idle:
             self._wake_idle()
 
     def _go_on(self, messages: Sequence[Any]) -> None:
@@ -291,6 +329,12 @@ class Journal(ThreadActor):
             elif type(message) is AwaitIdle:
                 self._idle_waiters.append(message.waiter)
         self.router.go_on(now)
+
+    @property
+    def _idle(self) -> bool:
+        if self.inline and self.gathered:
+            return False  # new tasks; another turn is about to look
+        return self.tickets.idle and not self.settlement.stops and self.router.idle
 
     def _wake_idle(self) -> None:
         woken, self._idle_waiters = self._idle_waiters, []
@@ -307,9 +351,9 @@ class Journal(ThreadActor):
         for message in waiting:
             message.waiter.settle(error=told(message, error))
         release([message.waiter for message in waiting])
-        later = [message for message in messages if tried_again(message)]
+        later = [message for message in messages if tried_again(message, self._storage)]
         if later:
-            text = "storage did not take %d outcome(s) or claim(s); they are tried again in %s s"
+            text = "storage did not take %d message(s) that nobody waits for; they are tried again in %s s"
             logger.error(text, len(later), REWRITE_SECONDS, exc_info=error)
             self.call_after(REWRITE_SECONDS, lambda: [self.submit(message) for message in later])
 
@@ -323,6 +367,11 @@ class Journal(ThreadActor):
             logger.warning("whether %d task(s) were stored cannot be read", len(tickets), exc_info=error)
             self.router.look_in_storage(self.runtime.now(), {ticket.record.type for ticket in tickets})
         self.router.route(ready, self.runtime.now())
+
+
+def _answer(waiter: Waiter, now: int) -> None:  # noqa: ARG001 - the signature is InTurn's
+    waiter.settle()
+    waiter._release()
 
 
 def _nothing(now: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from everact.actors.pool_mailbox import PoolMailbox
@@ -39,6 +40,7 @@ class Pool:
         self.spill = Spill(high)
         self.series: Series | None = None
         self._idle: list[HandlerActor] = []
+        self._held = False
 
     @classmethod
     def nowhere(cls) -> Pool:
@@ -55,7 +57,8 @@ class Pool:
     def offer(self, tickets: list[Ticket]) -> None:
         """Put tickets into the mailbox and wake as many idle cells as there are tickets."""
         self.mailbox.extend(tickets)
-        self.wake(len(tickets))
+        if not self._held:
+            self.wake(len(tickets))
 
     def offer_first(self, tickets: list[Ticket]) -> None:
         """As `offer`, before the others of their priority."""
@@ -98,6 +101,18 @@ class Pool:
                 return
             if cell.wake():
                 count -= 1
+
+    def take_in(self, flush: Callable[[], None]) -> None:
+        """Have the journal say what is new, in the thread of a cell that takes the first and wakes others for the rest.
+
+        What anybody offers meanwhile is in the mailbox before it is looked at here.
+        """
+        self._held = True
+        try:
+            flush()
+        finally:
+            self._held = False
+            self.wake(len(self.mailbox) - 1)
 
     def rest(self, cell: HandlerActor) -> None:
         """Note that a cell is idle. It must look for work once more afterwards, as some may have come before."""

@@ -74,6 +74,11 @@ class PoolMailbox:
         """The lowest priority of the tickets; above all if there are none."""
         return min((place // 2 for place, lane in list(self._lanes.items()) if lane), default=ABOVE_ALL)
 
+    @property
+    def ranked(self) -> bool:
+        """Whether it has ever held anything but tickets of the usual priority."""
+        return len(self._order) > 1
+
     def __bool__(self) -> bool:
         return bool(self._usual) or any(self._order)
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from everact.actors.messages import CancelTasks, ClaimTasks, FinishDelivery, MarkRunning, OrderWorkflow, StoreTasks
 from everact.actors.reserve import Reserve
 from everact.actors.ticket import DONE, QUEUED
+from everact.storage.protocol import Storage
 from everact.tasks.errors import EverActError, StorageFull, StorageUnavailable
 
 WRITING = frozenset({FinishDelivery, StoreTasks, CancelTasks, ClaimTasks, MarkRunning, OrderWorkflow})
@@ -60,8 +61,10 @@ def told(message: Any, error: BaseException) -> EverActError:
     return own
 
 
-def tried_again(message: Any) -> bool:
+def tried_again(message: Any, storage: Storage) -> bool:
     """Whether a refused message is sent once more; who waits for an answer is told, and liveness asks anew."""
+    if type(message) is StoreTasks:
+        return message.waiter is None and storage.get(_first_id(message) or b"") is None
     if type(message) is CancelTasks:
         return message.waiter is None  # its workflow unwinds
     return type(message) in (FinishDelivery, ClaimTasks)
@@ -77,7 +80,9 @@ def settled(message: Any) -> bool:
     if type(message) is ClaimTasks:
         return all(ticket.claimed or ticket.state is not QUEUED for ticket in message.tickets)
     waiter = getattr(message, "waiter", None)
-    return waiter is None or bool(waiter.done)
+    if waiter is None:
+        return type(message) is not StoreTasks
+    return bool(waiter.done)
 
 
 def _first_id(message: Any) -> bytes | None:

@@ -81,8 +81,16 @@ def _child(engine: Engine, task: object, options: dict[str, Any], delivery: Deli
     return ticket
 
 
-def store(engine: Engine, tickets: Sequence[Ticket], history: Sequence[Any] = ()) -> dict[bytes, Record]:
+def store(
+    engine: Engine, tickets: Sequence[Ticket], history: Sequence[Any] = (), *, soon: bool = False
+) -> dict[bytes, Record]:
     """Store tickets and wait for the commit, in the calling thread.
+
+    Args:
+        engine: Of the system.
+        tickets: What to store.
+        history: What to write about them.
+        soon: Whether it may be left to whoever runs or looks next, where nothing is durable; see `Journal.gather`.
 
     Returns:
         For those that were not stored, the rows in their place.
@@ -90,17 +98,23 @@ def store(engine: Engine, tickets: Sequence[Ticket], history: Sequence[Any] = ()
     Raises:
         StorageUnavailable: The commit failed, or did not come in time.
     """
+    journal = engine.node.journal
+    if soon and journal.gather(tickets[0]):
+        return {}
     waiter = Waiter(engine.node.runtime.gate)
-    engine.node.journal.submit(StoreTasks(tickets, waiter, history))
+    journal.submit(StoreTasks(tickets, waiter, history))
     waiter.wait(engine.settings.commit_timeout)
     taken: dict[bytes, Record] = answer_of(waiter, tickets[0].record.id)
     return taken
 
 
-async def store_async(engine: Engine, tickets: Sequence[Ticket]) -> dict[bytes, Record]:
+async def store_async(engine: Engine, tickets: Sequence[Ticket], *, soon: bool = False) -> dict[bytes, Record]:
     """As `store`, awaited."""
+    journal = engine.node.journal
+    if soon and journal.gather(tickets[0]):
+        return {}
     waiter = LoopWaiter()
-    engine.node.journal.submit(StoreTasks(tickets, waiter))
+    journal.submit(StoreTasks(tickets, waiter))
     await waiter.wait(engine.settings.commit_timeout)
     taken: dict[bytes, Record] = answer_of(waiter, tickets[0].record.id)
     return taken

@@ -125,8 +125,8 @@ class Engine:
 
     @property
     def storage(self) -> Storage:
-        """Where records are, with the ends of all deliveries that have ended by now."""
-        self.node.journal.flush()
+        """Where records are, with all that was dispatched and has ended by now."""
+        self.node.journal.catch_up(self.settings.commit_timeout)
         return self._storage
 
     # -- the way up ----------------------------------------------------------------------------------------

@@ -271,14 +271,14 @@ class ActorSystem(Inspection, Spawning, Workflows):
         engine = self._running()
         access.refuse_on_own_threads(engine, "dispatch")
         ticket = access.prepare(engine, task, options)
-        taken = access.store(engine, [ticket])
+        taken = access.store(engine, [ticket], soon=not options)
         return TaskHandle(self, access.stored_id(ticket, taken) if taken else ticket.record.id, ticket.pool.codec)
 
     async def dispatch_async(self, task: object, **options: Any) -> TaskHandle[Any]:
         """As `dispatch`, awaited. Works in any event loop, everact's own included."""
         engine = self._running()
         ticket = access.prepare(engine, task, options)
-        taken = await access.store_async(engine, [ticket])
+        taken = await access.store_async(engine, [ticket], soon=not options)
         return TaskHandle(self, access.stored_id(ticket, taken), ticket.pool.codec)
 
     def dispatch_many(self, tasks: Iterable[object], **options: Any) -> list[TaskHandle[Any]]:

@@ -204,7 +204,7 @@ class Storage(Protocol):
     url: str
     """Where it is; safe to show."""
     inline: bool
-    """Whether a commit never waits, so that callers may run it in their own thread."""
+    """Whether a commit never waits or fails, so that callers may run it in their own thread, or leave it to others."""
     durable: bool
     """Whether anything survives the process."""
 

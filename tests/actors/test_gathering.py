@@ -1,17 +1,21 @@
-"""Ends of deliveries that nobody waits for go along with others, and nobody can tell."""
+"""Ends of deliveries, and in memory new tasks, that nobody waits for go along with others, and nobody can tell."""
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from everact import ActorSystem, TaskStatus, task
 from everact.actors import elastic_executor
 from everact.actors.journal import Journal
+from everact.actors.pool import Pool
+from everact.storage.protocol import Batch, Committed
 
 WAIT = 30.0
 COMPLETED = int(TaskStatus.COMPLETED)
@@ -145,3 +149,131 @@ def test_a_stop_does_not_call_dropped_in_memory_what_had_ended(
         assert system._engine is not None
         until(system._engine.node.journal.actor_inbox.qsize)
     assert "dropped" not in caplog.text
+
+
+# -- new tasks in memory -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_memory() -> Iterator[Office]:
+    made = Office("memory://")
+    with made.system:
+        yield made
+        made.may_leave.set()
+
+
+def journal_of(office: Office) -> Journal:
+    engine = office.system._engine
+    assert engine is not None
+    return engine.node.journal
+
+
+def pool_of(office: Office, name: str) -> Pool:
+    return journal_of(office).router.named[name]
+
+
+@contextlib.contextmanager
+def turn_elsewhere(office: Office) -> Iterator[None]:
+    """Another thread is at a turn of the journal for as long as this lasts."""
+    journal = journal_of(office)
+    until(lambda: journal._turnstile)
+    journal._turnstile.pop()
+    yield
+    journal._turnstile.append(None)
+    journal._run_turns()  # as every turn looks once more when it is over
+
+
+def test_in_memory_whoever_has_dispatched_reads_it_though_another_thread_is_at_the_turn_that_stores_it(
+    in_memory: Office,
+) -> None:
+    read: list[TaskStatus] = []
+    with turn_elsewhere(in_memory):
+        handle = in_memory.system.dispatch(in_memory.nothing.task(1))
+        reader = threading.Thread(target=lambda: read.append(handle.status()))
+        reader.start()
+        reader.join(0.05)
+        assert reader.is_alive()
+    reader.join(WAIT)
+    assert read[0] in (TaskStatus.QUEUED, TaskStatus.RUNNING, TaskStatus.COMPLETED)
+
+
+def test_in_memory_a_wait_for_quiet_waits_for_a_task_that_is_only_on_its_way(in_memory: Office) -> None:
+    with turn_elsewhere(in_memory):
+        quiet = threading.Thread(target=in_memory.system.wait_idle, args=(WAIT,))
+        quiet.start()
+        until(journal_of(in_memory).actor_inbox.qsize)
+        handle = in_memory.system.dispatch(in_memory.nothing.task(1))
+    quiet.join(WAIT)
+    assert handle.status() is TaskStatus.COMPLETED
+
+
+def test_in_memory_a_task_runs_that_was_dispatched_while_all_cells_were_busy(in_memory: Office) -> None:
+    system, turn = in_memory.system, in_memory.turn
+    for _ in range(len(pool_of(in_memory, "turn").cells)):
+        system.dispatch(turn.task(short=False))
+    assert in_memory.entered.wait(WAIT)
+    last = system.dispatch(turn.task(short=True))
+    in_memory.may_leave.set()
+    assert last.wait(WAIT).status is TaskStatus.COMPLETED
+    system.wait_idle(WAIT)
+
+
+def test_in_memory_a_cell_that_ends_its_turn_while_a_task_comes_runs_it(in_memory: Office) -> None:
+    """Nobody wakes a cell that is not at rest yet, so it looks once more when it is."""
+    handler = pool_of(in_memory, "nothing")
+    came: list[Any] = []
+    rest = handler.rest
+
+    def rest_while_a_task_comes(cell: Any) -> None:
+        if not came:
+            idle, handler._idle = handler._idle, []  # the others are busy
+            came.append(in_memory.system.dispatch(in_memory.nothing.task(2)))
+            handler._idle = idle
+        rest(cell)
+
+    handler.rest = rest_while_a_task_comes  # type: ignore[method-assign]
+    in_memory.system.dispatch(in_memory.nothing.task(1))
+    until(lambda: came)
+    until(lambda: not journal_of(in_memory).gathered)
+    assert came[0].wait(WAIT).status is TaskStatus.COMPLETED
+
+
+def test_in_memory_what_is_more_urgent_does_not_wait_behind_what_has_gathered(in_memory: Office) -> None:
+    order: list[int] = []
+    held, go_on = threading.Event(), threading.Event()
+
+    @task(name="noted", concurrency=1)
+    def noted(n: int) -> None:
+        if n == 0:
+            held.set()
+            go_on.wait(WAIT)
+        order.append(n)
+
+    with ActorSystem("urgent", handlers=[noted], storage="memory://") as system:
+        system.dispatch(noted.task(0))
+        assert held.wait(WAIT)
+        system.dispatch(noted.task(1), priority=-1)
+        system.dispatch(noted.task(2))
+        system.dispatch(noted.task(3), priority=1)
+        go_on.set()
+        system.wait_idle(WAIT)
+    assert order == [0, 3, 2, 1]
+
+
+@pytest.mark.parametrize("written", [False, True], ids=["before it is written", "after that"])
+def test_in_memory_a_task_whose_commit_fails_runs_once_after_all(in_memory: Office, *, written: bool) -> None:
+    journal, commit, failed = journal_of(in_memory), journal_of(in_memory)._commit, list[bool]()
+
+    def fail_once(batch: Batch) -> Committed:
+        if failed:
+            return commit(batch)
+        failed.append(True)
+        if written:
+            commit(batch)
+        raise RuntimeError("planted")
+
+    journal._commit = fail_once
+    handle = in_memory.system.dispatch(in_memory.nothing.task(1))
+    until(lambda: in_memory.system.counts()[TaskStatus.COMPLETED] == 1)
+    assert failed
+    assert handle.record().attempt == 1

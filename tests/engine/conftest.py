@@ -252,7 +252,9 @@ class Lab:
             pool.closed = True
 
     def probe(self, system: ActorSystem) -> Probe:
-        """Return the storage of a system."""
+        """Return the storage of a system. From now on whoever dispatches is told what it answers."""
+        if system._engine is not None:
+            system._engine.node.journal.gathers = False
         return self._probes[id(system)]
 
     def crash(self, system: ActorSystem) -> None:

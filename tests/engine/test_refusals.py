@@ -188,13 +188,14 @@ def test_a_refused_cancel_leaves_a_queued_task_to_its_handler(lab: Lab, kind: st
 
     inside, go = lab.gate(), lab.gate()
     system = lab.system(make_handler(kind, Job, handle))
+    probe = lab.probe(system)
     system.dispatch(Job(0))
     inside.pass_through()
     waiting = system.dispatch(Job(1))
-    lab.probe(system).refuse = lambda batch: OSError("disk gone") if batch.cancels else None
+    probe.refuse = lambda batch: OSError("disk gone") if batch.cancels else None
     with pytest.raises(StorageUnavailable):
         waiting.cancel()
-    lab.probe(system).refuse = None
+    probe.refuse = None
     go.set()
     assert waiting.result(WAIT) == 1
 

@@ -230,6 +230,7 @@ def test_a_task_survives_a_turn_that_failed_after_its_commit(lab: Lab, monkeypat
         real(commit, *rest)
 
     monkeypatch.setattr(journal, "_settle", settle)
+    monkeypatch.setattr(journal, "gathers", False)  # so that the caller is told
     with pytest.raises(StorageUnavailable) as caught:
         system.dispatch(Job(1))
     assert caught.value.outcome == "unknown"
