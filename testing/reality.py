@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,10 +19,12 @@ from everact.testing.outcome import Outcome, outcome_of
 from everact.testing.reality_process import OUTCOME
 from everact.testing.script import Script, carry_out
 from everact.testing.simulation import Simulation
+from everact.testing.target import Target
 from everact.testing.until import drained
 
 REAL = ("fail", "fail_after", "delay", "crash_at", "crash")
 """The faults that can be injected into a real process."""
+_PROGRAM = "from everact.testing.reality_process import main; main()"
 
 
 class RealityDiffers(AssertionError):
@@ -96,10 +97,7 @@ class RealityCheck:
     """
 
     def __init__(self, make: Callable[[], Script], *, timeout: float = 60.0) -> None:
-        self._target = f"{make.__module__}:{make.__qualname__}"
-        if make.__module__ == "__main__" or not make.__qualname__.isidentifier():
-            msg = f"{self._target} cannot be imported by another process; write it as a function at the top of a module"
-            raise ConfigurationError(msg)
+        self._target = Target.of(make)
         self._make, self._timeout = make, timeout
         self._refuse(make())
 
@@ -169,11 +167,17 @@ class RealityCheck:
 
     def _lives(self, folder: str) -> bool:
         """Let the process live once; whether it came to its end, and was not killed."""
-        command = [sys.executable, "-m", "everact.testing.reality_process", self._target, folder]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        target = self._target
+        command = [sys.executable, "-c", _PROGRAM, target.module, target.name, target.file, folder]
         try:
             done = subprocess.run(  # noqa: S603 - our own program
-                command, env=environment, cwd=folder, capture_output=True, text=True, timeout=self._timeout, check=False
+                command,
+                env=target.environment,
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                timeout=self._timeout,
+                check=False,
             )
         except subprocess.TimeoutExpired as error:
             msg = f"{self._target}: the process has not come to its end in {self._timeout:g} s\n{_text(error.stderr)}"

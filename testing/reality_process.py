@@ -1,12 +1,12 @@
 """The process in which a script is really run: threads, a file, the clock, and a SIGKILL where the plan says so.
 
-It is started as `python -m everact.testing.reality_process <module>:<function> <folder>`, and once more after each time
-that it has died. What must be known then is in the folder: how many commits there were, how far the client has come.
+Its arguments are the module, the name and the file of the function that makes the script, and a folder. It is started
+once more after each time that it has died. What must be known then is in the folder: how many commits there were, how
+far the client has come.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import signal
@@ -27,6 +27,7 @@ from everact.testing.faults import Faults
 from everact.testing.moments import after
 from everact.testing.outcome import outcome_of, unfinished
 from everact.testing.script import Script, carry_out
+from everact.testing.target import Target
 from everact.testing.watched import HandlerWatch
 
 OUTCOME: Final = "outcome.json"
@@ -174,12 +175,7 @@ def _rest(system: ActorSystem, storage: MortalSqlite) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def load(target: str) -> Script:
-    """Make the script that a `module:function` makes."""
-    module, _, name = target.partition(":")
-    made: Script = getattr(importlib.import_module(module), name)()
-    return made
-
-
-if __name__ == "__main__":
-    run(load(sys.argv[1]), Path(sys.argv[2]))
+def main() -> None:
+    """Run the script that the command line names."""
+    module, name, file, folder = sys.argv[1:]
+    run(Target(module, name, file).load()(), Path(folder))

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -35,11 +40,53 @@ def test_a_simulation_that_does_not_tell_the_truth_is_found_out(monkeypatch: pyt
 
 
 @pytest.mark.slow
-def test_a_process_that_ends_otherwise_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_ends_otherwise_is_told_of() -> None:
     check = RealityCheck(scripts.a_failing_charge)
-    check._target = "tests.testing.programs.scripts:what_is_not_there"
+    check._target = replace(check._target, name="what_is_not_there")
     with pytest.raises(RealityStuck, match="ended with 1(?s:.)*what_is_not_there"):
         check.run()
+
+
+USERS = """
+from everact import task
+from everact.testing import Faults, RealityCheck, Script
+
+@task
+def charge(n: int) -> int:
+    return n
+
+def one_charge() -> Script:
+    script = Script([charge], faults=Faults(crash_at=[2]))
+    script.dispatch(charge.task(1))
+    return script
+
+def test_reality_agrees() -> None:
+    assert RealityCheck(one_charge).check(1).deaths == 1
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mode", "place"),
+    [("prepend", "tests/test_shop.py"), ("importlib", "tests/test_shop.py"), ("importlib", "v1.0/test_shop.py")],
+)
+def test_a_users_module_is_found_wherever_pytest_finds_it(tmp_path: Path, mode: str, place: str) -> None:
+    file = tmp_path / "project" / place
+    file.parent.mkdir(parents=True)
+    file.write_text(USERS)
+    other = tmp_path / "installed" / "tests"  # somebody else's package of the same name, as some distributions have it
+    other.mkdir(parents=True)
+    (other / "__init__.py").touch()
+    done = subprocess.run(
+        # Without -P the working directory is on sys.path, which it is not where `pytest` is called.
+        [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--import-mode={mode}"],
+        cwd=tmp_path / "project",
+        env=os.environ | {"PYTHONPATH": str(other.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
 
 
 def test_what_cannot_be_done_to_a_process_is_refused() -> None:
