@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,11 +28,13 @@ class Drawing:
         seed: A seed for the simulation.
         values: The arguments by name.
         text: What `drawn_again` makes them of.
+        key: The same for equal values, whatever the seed.
     """
 
     seed: int
     values: Mapping[str, Any]
     text: str
+    key: str
 
     def named(self, names: Iterable[str]) -> str:
         """Some of the values, as code."""
@@ -103,9 +105,15 @@ def drawn_again(strategies: Mapping[str, SearchStrategy[Any]], text: str) -> Dra
 
 
 def _body(strategies: Mapping[str, SearchStrategy[Any]], attempt: Callable[[Drawing], None]) -> Callable[[], None]:
-    @given(_SEEDS, st.fixed_dictionaries(dict(strategies)))
-    def body(number: int, values: dict[str, Any]) -> None:
-        choices = choices_to_bytes(current_build_context().data.choices)
-        attempt(Drawing(number, values, base64.urlsafe_b64encode(choices).decode()))
+    # The seed comes last: among what fails Hypothesis takes the smallest first choice, and then goes on to the next. It
+    # tries nothing twice, so the smallest values with the smallest seed, which passed in the search, are out of reach.
+    @given(st.fixed_dictionaries(dict(strategies)), _SEEDS)
+    def body(values: dict[str, Any], number: int) -> None:
+        choices = current_build_context().data.choices
+        attempt(Drawing(number, values, _text(choices), _text(choices[:-1])))
 
     return body
+
+
+def _text(choices: Sequence[Any]) -> str:
+    return base64.urlsafe_b64encode(choices_to_bytes(choices)).decode()

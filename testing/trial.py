@@ -152,9 +152,9 @@ class Trial:
     def _attempt(self, drawing: Drawing) -> None:
         if self.small is None:
             self._first_try(drawing)
-        elif drawing.text not in self.tried:
-            self.tried[drawing.text] = self._try_again(drawing) if time.monotonic() < self.end else None
-        run = self.tried.get(drawing.text)
+        elif drawing.key not in self.tried:
+            self.tried[drawing.key] = self._try_again(drawing) if time.monotonic() < self.end else None
+        run = self.tried.get(drawing.key)
         if run is not None:
             self.small, self.found = run, drawing
             raise Failed
@@ -174,7 +174,7 @@ class Trial:
             self.small = first
             raise Unstable
         self.small, _ = explain(scenario, again)
-        self.tried[drawing.text] = self.small
+        self.tried[drawing.key] = self.small
         self.end = time.monotonic() + MOST_SECONDS
 
     def _try_again(self, drawing: Drawing) -> Run | None:

@@ -126,6 +126,17 @@ def test_arguments_are_drawn_and_made_small_together_with_faults_and_surprises(m
     assert schedule_in(again) == schedule_in(note)
 
 
+def test_arguments_that_have_passed_with_one_seed_are_found_to_fail_with_another() -> None:
+    """Hypothesis tries the smallest ones first, and nothing twice."""
+
+    @simulate(shop, max_faults=2, seeds=300)
+    def test(sim: Simulation, n: int = st.integers(1, 9)) -> None:  # type: ignore[assignment]
+        charge_once(sim, [n])
+
+    _, note = failure_of(test)
+    assert "With n=1\n" in note
+
+
 def test_a_plan_may_be_drawn_too_and_is_kept_only_as_far_as_it_takes() -> None:
     plans = fault_plans([charge], max_faults=3)
     _, note = failure_of(simulate(shop, faults=plans, seeds=300)(charge_once))
