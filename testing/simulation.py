@@ -385,6 +385,9 @@ class Simulation:
             events=world.events,
         )
 
+    def __repr__(self) -> str:
+        return f"<Simulation of {self._node_count} node(s) after {self.steps} steps and {self.time:.3f} s>"
+
     def _stored_name(self, task: object) -> str:
         found = next((spec.name for spec in self.specs if spec.task_type is type(task)), None)
         return found or type_name(type(task))

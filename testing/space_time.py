@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from everact.testing.history import Event, History, What
 from everact.testing.past import FAULTS
@@ -111,14 +111,12 @@ def _mark(name: str, lane: str, event: Event, shows: int, dead: set[str]) -> str
 
 
 def _fold(history: History, before: Event | None, event: Event | None) -> Iterator[str]:
-    """Say how many steps are left out between two events."""
+    """Say how many steps are left out between two events; that subscribers are told of an event is none of its own."""
     first = 0 if before is None else before.number + 1
     last = len(history) if event is None else event.number
     seen = {each.step for each in (before, event) if each is not None}
-    count = len(_steps(history[number] for number in range(first, last)) - seen)
+    between = (history[number] for number in range(first, last))
+    count = len({each.step for each in between if each.what is not What.TOLD} - seen)
     if count:
         yield f"{'':18}  (+{count} unrelated step{'s' if count > 1 else ''})"
 
-
-def _steps(events: Iterable[Event]) -> set[int]:
-    return {event.step for event in events}

@@ -135,6 +135,14 @@ def test_the_table_has_a_column_for_each_actor_marks_faults_and_folds_the_rest()
     ]
 
 
+def test_news_to_subscribers_are_no_steps_that_are_left_out() -> None:
+    told = Told()
+    told.add("node-1.1", What.STORED, "Charge#1", commit=1)
+    told.add("node-1.1", What.TOLD, "Charge#1", detail="TaskDispatched")
+    told.add("node-1.1", What.STARTED, "Charge#1", attempt=1)
+    assert "unrelated" not in table(told.history, causal_past(told.history, ["Charge#1"]))
+
+
 def test_of_several_nodes_each_has_columns_for_its_handlers() -> None:
     history = two_charges()
     assert table(history, list(history)).splitlines()[0].split() == [
