@@ -5,8 +5,10 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from logging import LogRecord
 from typing import Any
 
+from everact.testing import test_log
 from everact.testing.checkers import PromiseBroken
 from everact.testing.choices import Policy
 from everact.testing.faults import Faults
@@ -24,11 +26,13 @@ class Run:
         sim: The simulation; it is over.
         error: What has broken it off; None if nothing was broken.
         choices: What was chosen, calm ones at the end left out.
+        logs: What was logged; only pytest keeps that.
     """
 
     sim: Simulation
     error: Exception | None
     choices: tuple[int, ...]
+    logs: tuple[LogRecord, ...] = ()
 
     @property
     def seed(self) -> int:
@@ -87,6 +91,7 @@ class Scenario:
 
     def _run(self, sim: Simulation) -> Run:
         sim.reports = False
+        test_log.forget()
         error: Exception | None = None
         try:
             with sim:
@@ -95,7 +100,7 @@ class Scenario:
             if type(raised).__module__.startswith("hypothesis"):
                 raise
             error = raised
-        return Run(sim, error, trimmed(sim._world.scheduler.choices))
+        return Run(sim, error, trimmed(sim._world.scheduler.choices), tuple(test_log.logged()))
 
 
 def trimmed(choices: Sequence[int]) -> tuple[int, ...]:

@@ -119,4 +119,3 @@ def _fold(history: History, before: Event | None, event: Event | None) -> Iterat
     count = len({each.step for each in between if each.what is not What.TOLD} - seen)
     if count:
         yield f"{'':18}  (+{count} unrelated step{'s' if count > 1 else ''})"
-

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from everact import Settings
-from everact.testing import options
+from everact.testing import options, test_log
 from everact.testing.faults import Faults
 from everact.testing.guided import Guided
 from everact.testing.report import BY_PYTEST, Report
@@ -204,6 +204,7 @@ class Trial:
 
     def _tell(self, run: Run, report: Report) -> NoReturn:
         __tracebackhide__ = True
+        test_log.show(run.logs)
         report = replace(report, command=BY_PYTEST)
         if (folder := options.current().folder()) is not None:
             report = replace(report, file=report.write(folder, self.name))

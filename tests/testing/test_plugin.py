@@ -105,6 +105,32 @@ def test_a_schedule_that_was_printed_is_replayed(pytester: pytest.Pytester, sour
     assert any(schedule in line for line in again.outlines)
 
 
+def test_of_many_runs_pytest_shows_the_log_of_the_one_that_is_told(pytester: pytest.Pytester) -> None:
+    source = """
+from everact import TaskContext
+
+@task(name="Look")
+def look(ctx: TaskContext) -> None:
+    ctx.logger.error("looked at %s", ctx.task_id)
+
+@simulate([look], max_faults=2, seeds=20)
+def test_once(sim):
+    sim.dispatch(look.task())
+    sim.run()
+    assert sim.faults.count == 0
+
+@simulate([look], seeds=3)
+def test_caplog(caplog, sim):
+    order = sim.dispatch(look.task())
+    sim.run()
+    assert caplog.messages == [f"looked at {order.id}"]
+"""
+    result = run(pytester, source)
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["*Captured log call*"])
+    assert sum("looked at" in line for line in result.outlines) <= 2  # one more where the node has died
+
+
 def test_options_that_have_no_meaning_are_refused(pytester: pytest.Pytester) -> None:
     result = run(pytester, FAILS, "--everact-seeds=0")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
