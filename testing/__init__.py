@@ -23,6 +23,7 @@ from everact.testing.fiber import Endless as Endless
 from everact.testing.history import Event as Event
 from everact.testing.history import History as History
 from everact.testing.history import What as What
+from everact.testing.hung import Hung as Hung
 from everact.testing.moments import after as after
 from everact.testing.moments import at as at
 from everact.testing.moments import attempt as attempt

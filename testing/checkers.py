@@ -40,6 +40,7 @@ from everact.testing.history import History
 if TYPE_CHECKING:
     from everact.testing.simulation import Simulation
 
+__tracebackhide__ = True  # for pytest
 Checker = Callable[[Evidence], Iterator[Violation]]
 CHECKERS: tuple[Checker, ...] = (
     check_tasks.acknowledged_is_kept,

@@ -15,6 +15,7 @@ from everact.testing.trace import short
 if TYPE_CHECKING:
     from everact.testing.simulation import Simulation
 
+__tracebackhide__ = True  # for pytest
 _ANY = object()
 
 

@@ -14,10 +14,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from everact.testing import hung
 from everact.testing.choices import RUN, Policy
 from everact.testing.fiber import Deadlock, Endless, Fiber, Group, NodeDied, Over, always
+from everact.testing.hung import Hung
 from everact.testing.trace import Trace
 
+__tracebackhide__ = True
+"""What pytest shows of an error ends where the test has called; `--full-trace` shows the rest."""
 JOIN_SECONDS = 5.0
 MOST_STEPS = 2_000_000
 
@@ -55,6 +59,7 @@ class Scheduler:
         self._question: tuple[Fiber, list[str], str] | None = None
         self._answer = 0
         self._failure: BaseException | None = None
+        self._hung: Hung | None = None
         self._drivers_thread = threading.get_ident()
 
     # -- threads -------------------------------------------------------------------------------------------
@@ -106,7 +111,7 @@ class Scheduler:
             subject: What it does that with.
         """
         if self.over:
-            raise Over
+            raise self._end_of(threading.get_ident())
         me = self.current
         living = self._living
         if living[-1] is not me:
@@ -173,7 +178,10 @@ class Scheduler:
 
     def _take_baton(self, me: Fiber) -> None:
         while True:
-            me.baton.acquire()
+            if me is self.driver:
+                self._watch(me)
+            else:
+                me.baton.acquire()
             if self.over:
                 raise Over
             if me is not self.driver:
@@ -193,6 +201,20 @@ class Scheduler:
                 return
             self.current = following
             following.baton.release()
+
+    def _end_of(self, thread: int) -> BaseException:
+        """What whoever still calls is told: the test, that somebody hangs, all others to leave."""
+        return self._hung if self._hung is not None and thread == self._drivers_thread else Over()
+
+    def _watch(self, me: Fiber) -> None:
+        """Wait for the baton as the driver, who alone can tell of somebody who keeps it."""
+        before = -1
+        while not me.baton.acquire(timeout=hung.HUNG_SECONDS):
+            frame = hung.frame_of(None if self.current.thread is None else self.current.thread.ident)
+            if before == self.steps and not hung.debugged(frame):
+                self.over, self._hung = True, Hung(hung.told(self.current.label, frame))
+                raise self._hung
+            before = self.steps
 
     def _pick(self, able: list[Fiber]) -> Fiber:
         if len(able) == 1:

@@ -36,6 +36,7 @@ from everact.testing.trace import Trace, undo_of
 from everact.testing.until import Until, idle
 from everact.testing.world import INLINE, World
 
+__tracebackhide__ = True  # for pytest
 DAY = 86_400.0
 ALL = 1_000_000_000
 Named = SimTask | TaskId
@@ -250,7 +251,7 @@ class Simulation:
 
         Raises:
             NotAtRest: It was not the case in that time.
-            Deadlock: Nobody can run any more.
+            Deadlock, Hung: Nobody can run any more, or one thread keeps all others from it.
         """
         scheduler = self._world.scheduler
         deadline = scheduler.time + timeout

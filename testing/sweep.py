@@ -9,6 +9,7 @@ from typing import Any
 from everact.testing.choices import Pct, Policy, RandomWalk
 from everact.testing.faults import Faults
 from everact.testing.guided import Guided
+from everact.testing.hung import Hung
 from everact.testing.plan_code import faults_of
 from everact.testing.report import Report, told_by
 from everact.testing.run import Run, Scenario
@@ -44,6 +45,8 @@ def explain(scenario: Scenario, first: Run, most_runs: int = MOST_RUNS, **more: 
     Returns:
         The smallest run that fails like it; its error is another one than the first run's.
     """
+    if isinstance(first.error, Hung):  # each run takes long
+        return first, first.report(**more)
     again = scenario.run(Guided(first.choices, first.seed), first.sim.faults)
     if not again.fails_as(first):
         return first, replace(first.report(**more), causes=[UNSTABLE])
