@@ -29,7 +29,7 @@ def causal_past(history: History, tasks: Iterable[str], event: int = -1) -> list
 
     An event has its cause in what happened before to its task, to the task that it is about, and to other tasks of the
     same workflow in the same commit; where a node does what another one, or itself before, has begun, in the end of
-    that one. Faults are causes of all that their node does later.
+    that one. Faults, and its start, are causes of all that a node does later.
 
     Args:
         history: What happened.
@@ -40,7 +40,7 @@ def causal_past(history: History, tasks: Iterable[str], event: int = -1) -> list
     if not wanted and event < 0:
         return [each for each in history if each.what is not What.TOLD]
     past = causes.closure([*causes.lasts(wanted), *([event] if event >= 0 else [])])
-    return [history[number] for number in sorted(past | causes.faults(past))]
+    return [history[number] for number in sorted(past | causes.faults(past) | causes.starts(past))]
 
 
 class _Causes:
@@ -117,3 +117,8 @@ class _Causes:
         return {
             event.number for event in self._history if event.what in FAULTS and event.number < latest.get(event.node, 0)
         }
+
+    def starts(self, past: set[int]) -> set[int]:
+        """Where the nodes of the past began."""
+        nodes = {self._history[number].node for number in past}
+        return {self._starts[node] for node in nodes & self._starts.keys()}

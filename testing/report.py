@@ -85,7 +85,7 @@ class Report:
             plan_code(self.faults) if self.faults.count else "No faults are needed for it.",
             "\n".join(self.causes),
             self._replay,
-            f"As a sequence diagram: {self.file}" if self.file is not None else "",
+            f"As a sequence diagram: {_from_here(self.file)}" if self.file is not None else "",
             self.effort,
         ]
         return "\n\n".join(filter(None, parts))
@@ -104,6 +104,12 @@ def report(sim: Simulation, error: BaseException, **more: Any) -> Report:
     return Report(
         broken=broken, also=also, event=event, history=sim.history, faults=sim.faults, schedule=sim.replay(**more)
     )
+
+
+def _from_here(file: Path) -> Path:
+    """As it is named in the directory of the tests."""
+    here = Path.cwd()
+    return file.relative_to(here) if file.is_relative_to(here) else file
 
 
 def told_by(error: BaseException) -> list[str]:
