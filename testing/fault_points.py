@@ -168,7 +168,7 @@ def slowness_in(plan: Faults, type: str) -> float:
 def failure_in(plan: Faults, type: str, number: int, *, done: bool) -> BaseException | None:
     """What a plan has an attempt raise, before its handler is called or when it is done."""
     for name, which, error in plan.fail_after if done else plan.fail:
-        if which.number == number and names(name, type):
+        if which.covers(0.0, number) and names(name, type):
             return made(error)
     return None
 

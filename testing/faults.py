@@ -12,7 +12,7 @@ from everact.testing.plan_data import from_data, to_data
 
 Moments = tuple[Moment, ...]
 _FORMS: dict[str, tuple[tuple[type, ...], ...]] = {
-    "fail": ((str,), (attempt,), (type,)),
+    "fail": ((str,), (attempt, every), (type,)),
     "crash": ((str,), (at,)),
     "pause": ((str,), (at,), (int, float)),
     "jump": ((str,), (at,), (int, float)),
@@ -32,7 +32,8 @@ class Faults:
     Commits are counted over all nodes, from 1. Everything may be given as a list or a tuple.
 
     Attributes:
-        fail: `("Charge", attempt(1), TimeoutError)`: that attempt raises this error instead of calling `handle`.
+        fail: `("Charge", attempt(1), TimeoutError)`: that attempt raises this error instead of calling `handle`;
+            `every(1)` in the place of `attempt(1)`: each one does, so that the task fails for good.
         fail_after: The same, after `handle` has had its effect.
         delay: `("Ship", 30)`: each attempt takes so many seconds before `handle` is called, and hears no cancel.
         duplicate: `"Refund"`: the node dies before the commit of what the first attempt has done, so it runs again.
@@ -59,8 +60,8 @@ class Faults:
         (between(20, 60),)
     """
 
-    fail: Iterable[tuple[str, attempt, type[BaseException]]] = ()
-    fail_after: Iterable[tuple[str, attempt, type[BaseException]]] = ()
+    fail: Iterable[tuple[str, attempt | every, type[BaseException]]] = ()
+    fail_after: Iterable[tuple[str, attempt | every, type[BaseException]]] = ()
     delay: Iterable[tuple[str, float]] = ()
     duplicate: Iterable[str] = ()
     crash_at: Iterable[int | before | after] = ()

@@ -29,6 +29,10 @@ class attempt(_Shown):  # noqa: N801 - a word of a sentence, as are those below
         if self.number < 1:
             self._refuse()
 
+    def covers(self, time: float, number: int) -> bool:  # noqa: ARG002 - the signature is the others'
+        """Whether that holds for an attempt."""
+        return number == self.number
+
 
 @dataclass(frozen=True, repr=False)
 class at(_Shown):  # noqa: N801
@@ -65,7 +69,7 @@ class after(_Shown):  # noqa: N801
 
 @dataclass(frozen=True, repr=False)
 class every(_Shown):  # noqa: N801
-    """Each so-many-th commit."""
+    """Each so-many-th commit, or attempt; `every(1)` is each of them."""
 
     number: int
 
@@ -73,8 +77,8 @@ class every(_Shown):  # noqa: N801
         if self.number < 1:
             self._refuse()
 
-    def covers(self, time: float, number: int) -> bool:  # noqa: ARG002 - the signature is the others'
-        """Whether that holds for a commit."""
+    def covers(self, time: float, number: int) -> bool:  # noqa: ARG002 - as above
+        """Whether that holds for a commit, or an attempt."""
         return number % self.number == 0
 
 

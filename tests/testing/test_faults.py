@@ -12,7 +12,7 @@ from everact.testing import Faults, Simulation, after, at, attempt, before, betw
 from tests.testing.programs.orders import HANDLERS
 
 EVERYTHING = Faults(
-    fail=[("Charge", attempt(1), TimeoutError), ("Ship", attempt(2), StorageError)],
+    fail=[("Charge", attempt(1), TimeoutError), ("Ship", every(2), StorageError)],
     fail_after=[("Ship", attempt(1), ConnectionError)],
     delay=[("Ship", 30)],
     duplicate=["Refund"],

@@ -101,7 +101,7 @@ def test_a_run_that_does_not_come_to_rest_says_who_is_at_work() -> None:
 
 
 def test_an_expectation_that_is_not_met_tells_what_is_the_case() -> None:
-    with counting(faults=Faults(fail=[("Count", attempt(n), OSError) for n in (1, 2, 3)])) as sim:
+    with counting(faults=Faults(fail=[("Count", every(1), OSError)])) as sim:
         failing = sim.dispatch(count.task(1))
         sim.run()
         sim.expect(failing).failed(OSError).attempts(3)
