@@ -62,8 +62,8 @@ class Expectation:
         """
         self._state(WorkflowState.COMPENSATED)
         undone = self._undone()
-        if steps is not None and undone != list(steps):
-            self._complain(f"the steps {undone} were undone, in this order, not {list(steps)}")
+        if steps is not None and not _are(undone, steps):
+            self._complain(f"the steps {[names[0] for names in undone]} were undone, in this order, not {list(steps)}")
         return self
 
     def stuck(self) -> Expectation:
@@ -95,17 +95,23 @@ class Expectation:
         if found.state is not state:
             self._complain(f"its workflow is {found.state.value}, not {state.value}:\n{found.tree()}")
 
-    def _undone(self) -> list[str]:
+    def _undone(self) -> list[tuple[str, str]]:
         storage = self._sim._world.living().storage
         log = [entry for entry in storage.undo_log(self._id.bytes) if entry.state == EntryState.PLAYED]
         return [self._step(storage, entry.step) for entry in sorted(log, key=lambda entry: -entry.position)]
 
     @staticmethod
-    def _step(storage: Any, id: bytes) -> str:
+    def _step(storage: Any, id: bytes) -> tuple[str, str]:
+        """What it is called: as a step of its saga, if it is one, and by its type."""
         record = storage.get(id)
+        kind = short(record.type)
         named = None if record.flow is None else record.flow.step
-        return str(named or short(record.type))
+        return str(named or kind), kind
 
     def _complain(self, what: str) -> NoReturn:
         msg = f"{self._name}: {what}"
         raise AssertionError(msg)
+
+
+def _are(undone: Sequence[tuple[str, str]], steps: Sequence[str]) -> bool:
+    return len(undone) == len(steps) and all(step in names for names, step in zip(undone, steps, strict=True))

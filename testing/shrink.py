@@ -1,7 +1,8 @@
 """Makes a failing run small: fewer faults, and an order of steps with fewer surprises, that still fails the same way.
 
 A candidate is the plan without some faults, or the choices without some surprises; it is kept if its run fails as the
-first one did. The plan goes first, since a fault less makes a run shorter. Then surprises are taken away in halves,
+first one did. Faults that belong to the test stay: without what it is about it may fail at the same line for another
+reason. The plan goes first, since a fault less makes a run shorter. Then surprises are taken away in halves,
 quarters and so on (delta debugging, Zeller 1999), each time in two ways: made calm, and left out with the calm choices
 before them, which moves what comes later to the front. In the end a fault may move to another commit, if with that the
 calm order fails.
@@ -22,6 +23,7 @@ MOST_RUNS = 400
 MOST_SECONDS = 30.0
 """Real ones: a run that does not come to rest may take some."""
 _FAR = 6
+NONE = Faults()
 Play = Callable[[Guided, Faults], Run]
 Gaps = list[tuple[int, int]]
 """For each surprise: how many calm choices come before it, and what it is."""
@@ -30,16 +32,23 @@ Gaps = list[tuple[int, int]]
 class Shrink:
     """Looks for the smallest run that fails as a given one.
 
+    Args:
+        play: Runs a candidate.
+        first: The run that has failed.
+        most_runs: How many to try.
+        kept: The faults that stay.
+
     Attributes:
         best: The smallest one so far.
         runs: How many were tried.
     """
 
-    def __init__(self, play: Play, first: Run, most_runs: int = MOST_RUNS) -> None:
+    def __init__(self, play: Play, first: Run, most_runs: int = MOST_RUNS, kept: Faults = NONE) -> None:
         self.best, self.runs = first, 0
         self._play = play
         self._first = first
         self._most = most_runs
+        self._kept = kept
         self._end = time.monotonic() + MOST_SECONDS
         self._seed = first.seed
         self._tried: set[tuple[str, tuple[int, ...]]] = set()
@@ -76,11 +85,15 @@ class Shrink:
         return True
 
     def _drop_faults(self) -> None:
-        choices = self.best.choices
-        if self.best.sim.faults.count > 1:
-            self._better(Faults(), choices)
-        for number in reversed(range(self.best.sim.faults.count)):
+        if len(numbers := self._droppable()) > 1:
+            self._better(self._kept, self.best.choices)
+            numbers = self._droppable()
+        for number in reversed(numbers):
             self._better(self.best.sim.faults.without(number), self.best.choices)
+
+    def _droppable(self) -> list[int]:
+        kept = self._kept.each()
+        return [number for number, fault in enumerate(self.best.sim.faults.each()) if fault not in kept]
 
     def _drop_surprises(self) -> None:
         size = len(_gaps(self.best.choices))
@@ -99,7 +112,8 @@ class Shrink:
 
     def _move_faults(self) -> None:
         """In calm order commits have other numbers, and what goes wrong must go wrong there to fail."""
-        for number, (name, value) in enumerate(self.best.sim.faults.each()):
+        for number in self._droppable():
+            name, value = self.best.sim.faults.each()[number]
             for other in _others(name, value):
                 if not self.best.surprises or self._better(self.best.sim.faults.with_other(number, other), ()):
                     break

@@ -43,7 +43,8 @@ def simulate(
         seeds: With how many seeds it is run; `--everact-seeds` says otherwise.
         nodes: How many nodes there are, or from how many to how many.
         max_faults: How many faults each run may have.
-        faults: What goes wrong besides.
+        faults: What goes wrong in each run, besides. A plan belongs to the test and stays as it is when a failure is
+            made small; of one that a strategy draws, what has no part in it is dropped.
         storage: As for `Simulation`; by default "memory" where there is one node.
         settings: As for `Simulation`.
         middleware: As for `Simulation`.

@@ -13,7 +13,7 @@ from everact.testing.hung import Hung
 from everact.testing.plan_code import faults_of
 from everact.testing.report import Report, told_by
 from everact.testing.run import Run, Scenario
-from everact.testing.shrink import MOST_RUNS, Shrink
+from everact.testing.shrink import MOST_RUNS, NONE, Shrink
 
 _DEPTHS = (1, 2, 3, 4)
 UNSTABLE = (
@@ -33,13 +33,16 @@ def sweep(scenario: Scenario, seeds: Iterable[int], faults: Faults, max_faults: 
     return (scenario.run(policy_of(seed), faults, max_faults) for seed in seeds)
 
 
-def explain(scenario: Scenario, first: Run, most_runs: int = MOST_RUNS, **more: Any) -> tuple[Run, Report]:
+def explain(
+    scenario: Scenario, first: Run, most_runs: int = MOST_RUNS, kept: Faults = NONE, **more: Any
+) -> tuple[Run, Report]:
     """Make a run that has failed small, and report it.
 
     Args:
         scenario: What was run.
         first: The run that has failed.
         most_runs: How many runs the search may take.
+        kept: Faults that stay, since they belong to the test.
         **more: What the replay string is to have besides choices and faults.
 
     Returns:
@@ -50,7 +53,7 @@ def explain(scenario: Scenario, first: Run, most_runs: int = MOST_RUNS, **more: 
     again = scenario.run(Guided(first.choices, first.seed), first.sim.faults)
     if not again.fails_as(first):
         return first, replace(first.report(**more), causes=[UNSTABLE])
-    shrink = Shrink(scenario.run, again, most_runs)
+    shrink = Shrink(scenario.run, again, most_runs, kept)
     small = shrink.search()
     effort = f"It was found with {first.size}."
     return small, replace(small.report(**more), causes=[*_causes(scenario, small)], effort=effort)
@@ -71,4 +74,6 @@ def _causes(scenario: Scenario, run: Run) -> Iterator[str]:
 def _outcome(run: Run, failed: Run) -> str:
     if run.error is None:
         return "it passes"
-    return "it fails all the same" if run.fails_as(failed) else f"it fails in another way ({told_by(run.error)[0]})"
+    told = told_by(run.error)[0]
+    same = run.fails_as(failed) and failed.error is not None and told == told_by(failed.error)[0]
+    return "it fails all the same" if same else f"it fails in another way ({told})"

@@ -173,7 +173,7 @@ class Trial:
         if not again.fails_as(first):
             self.small = first
             raise Unstable
-        self.small, _ = explain(scenario, again)
+        self.small, _ = explain(scenario, again, kept=self.faults)
         self.tried[drawing.key] = self.small
         self.end = time.monotonic() + MOST_SECONDS
 
@@ -197,7 +197,8 @@ class Trial:
             more["nodes"] = nodes
         if drawing is not None:
             more["arguments"] = drawing.text
-        small, report = explain(self._scenario(nodes, {} if drawing is None else drawing.values), run, **more)
+        scenario = self._scenario(nodes, {} if drawing is None else drawing.values)
+        small, report = explain(scenario, run, kept=self.faults, **more)
         arguments = "" if drawing is None else drawing.named(self.strategies)
         effort = "" if self.first is None else f"It was found with {self.first.size}."
         self._tell(small, replace(report, arguments=arguments, effort=effort))

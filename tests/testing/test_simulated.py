@@ -187,10 +187,24 @@ def test_promises_are_checked_whether_the_test_does_or_not(monkeypatch: pytest.M
     assert note.lstrip().startswith("C5: ")
 
 
-def test_faults_that_are_given_hold_in_every_run_and_those_without_a_part_are_dropped() -> None:
+def test_faults_that_are_given_belong_to_the_test_and_each_is_told_to_be_a_cause_or_not() -> None:
     plan = Faults(fail=[("Charge", attempt(1), OSError)], duplicate=["Charge"], busy=[commit(1)])
-    _, note = failure_of(simulate(shop, faults=plan, seeds=1)(charge_once))
-    assert "faults = Faults(duplicate=['Charge'])" in note
+    _, note = failure_of(simulate(shop, faults=plan, max_faults=2, seeds=1)(charge_once))
+    assert f"faults = {plan!r}" in note
+    assert "Without duplicate 'Charge' it passes" in note
+    assert "Without busy commit(1) it fails all the same" in note
+
+
+def test_what_a_test_is_about_is_not_dropped_though_it_fails_at_the_same_line_without_it() -> None:
+    @simulate(shop, faults=Faults(fail=[("Charge", every(1), OSError)]), seeds=1)
+    def test(sim: Simulation) -> None:
+        order = sim.dispatch(charge.task(1))
+        sim.run()
+        sim.expect(order).failed(ValueError)
+
+    error, note = failure_of(test)
+    assert "it has failed with OSError, not ValueError" in str(error)
+    assert "Without fail ('Charge', every(1), OSError) it fails in another way" in note
 
 
 def test_a_run_that_leaves_something_to_the_next_one_is_found_out() -> None:
