@@ -16,6 +16,9 @@ from typing import Any, Self
 
 from everact.tasks.errors import ConfigurationError
 
+_INSIDE = "EVERACT_TARGET"
+"""What is set in the environment of the other process."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -36,9 +39,13 @@ class Target:
         """Find out where a function is.
 
         Raises:
-            ConfigurationError: It is not at the top of a module that another process can import.
+            ConfigurationError: It is not at the top of a module that another process can import; or it is asked for in
+                such a process, which would start another one, and so on.
         """
         module, name = function.__module__, function.__qualname__
+        if (asked := os.environ.get(_INSIDE)) is not None:
+            msg = f"{asked} is imported by another process, and this calls {module}:{name}; do that in a test function"
+            raise ConfigurationError(msg)
         file = getattr(sys.modules.get(module), "__file__", None)
         if module == "__main__" or not name.isidentifier() or file is None:
             msg = (
@@ -66,7 +73,7 @@ class Target:
     def environment(self) -> dict[str, str]:
         """What a process must have to import what this one can, and the function's module as well."""
         here = [folder or os.getcwd() for folder in sys.path]  # noqa: PTH109 - as text, as the others
-        return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys([*here, self.root]))}
+        return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys([*here, self.root])), _INSIDE: str(self)}
 
     def load(self) -> Callable[..., Any]:
         """Import it, as the other process does."""

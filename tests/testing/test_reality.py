@@ -89,6 +89,32 @@ def test_a_users_module_is_found_wherever_pytest_finds_it(tmp_path: Path, mode: 
     assert done.returncode == 0, done.stdout
 
 
+CALLS_WHEN_IMPORTED = """
+from everact import task
+from everact.testing import RealityCheck, Script
+
+@task
+def charge(n: int) -> int:
+    return n
+
+def nothing() -> Script:
+    return Script([charge])
+
+RealityCheck(nothing).check(1)
+"""
+
+
+@pytest.mark.slow
+def test_a_module_that_makes_a_check_when_it_is_imported_starts_no_process_after_process(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(CALLS_WHEN_IMPORTED)
+    done = subprocess.run(
+        [sys.executable, "-c", "import shop"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "RealityStuck: shop:nothing: the process has ended with 1" in done.stderr
+    assert "shop:nothing is imported by another process" in done.stderr
+    assert "do that in a test function" in done.stderr
+
+
 def test_what_cannot_be_done_to_a_process_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="pause cannot be injected into a real process; fail, fail_after"):
         RealityCheck(scripts.a_pause)
