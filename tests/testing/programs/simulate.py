@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+from everact.testing import Simulation, What
 from tests.testing.programs.goals import GOALS, reached
 from tests.testing.programs.smaller import failure_of, smallest
 from tests.testing.programs.worlds import act, simulation, world_of
@@ -21,7 +22,10 @@ class Campaign:
     """What came of the runs so far.
 
     Attributes:
-        runs, steps, events, faults: How many there were.
+        runs, steps, events: How many there were.
+        faults: How many were planned.
+        happened: How many faults came about, crashes among them.
+        cancels: How often somebody has asked for one, of a task or of a workflow.
         goals: How many runs have come by each.
         broken: By the seed that shows it, what was broken.
     """
@@ -30,6 +34,8 @@ class Campaign:
     steps: int = 0
     events: int = 0
     faults: int = 0
+    happened: int = 0
+    cancels: int = 0
     goals: Counter[str] = field(default_factory=Counter)
     broken: dict[int, str] = field(default_factory=dict)
 
@@ -42,10 +48,16 @@ class Campaign:
                 act(sim, world, PATIENCE)
         except Exception as error:
             self.broken[seed] = f"{type(error).__name__}: {error}"
+            print(f"seed {seed}: {self.broken[seed]}", file=sys.stderr, flush=True)
+        self._count(sim)
+
+    def _count(self, sim: Simulation) -> None:
         self.runs += 1
         self.steps += sim.steps
         self.events += len(sim.history)
         self.faults += sim.faults.count
+        self.happened += len(sim.history.of(What.FAULT, What.CRASHED))
+        self.cancels += len(sim.history.of(What.CANCEL_ASKED))
         self.goals.update(reached(sim))
 
     def play_for(self, first: int, runs: int, seconds: float) -> None:
@@ -63,7 +75,8 @@ class Campaign:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.runs} runs, {self.steps} steps, {self.events} events, {self.faults} faults",
+            f"{self.runs} runs, {self.steps} steps, {self.events} events",
+            f"{self.faults} faults planned, {self.happened} came about; {self.cancels} cancels asked for",
             f"{len(self.broken)} violations",
         ]
         lines += [f"  {self.goals[name]:6} × {name}" for name in GOALS]
