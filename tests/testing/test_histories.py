@@ -16,7 +16,8 @@ from everact.testing import Drawn, Faults, Pct, StaleSchedule, differences
 from tests.testing.programs import orders
 from tests.testing.programs.orders import drawn_faults, play
 
-SCHEDULES = 500 if "EVERACT_LONG_TESTS" in os.environ else 25  # make long
+SCHEDULES = 500 if "EVERACT_LONG_TESTS" in os.environ else 60  # make long
+SEEDS = 40
 PROGRAM = Path(orders.__file__)
 
 
@@ -81,7 +82,7 @@ def test_faults_that_the_seed_adds_are_told_as_a_plan_that_replays_them(seed: in
 
 
 def test_some_seeds_add_faults_of_each_kind_and_some_none() -> None:
-    plans = [play(seed, Faults(), max_faults=2).faults for seed in range(60)]
+    plans = [play(seed, Faults(), max_faults=2).faults for seed in range(SEEDS)]
     added = {name for plan in plans for name in plan.to_data()}
     assert added >= {"crash_at", "fail", "fail_after", "commit_unknown", "commit_lost", "busy"}
     assert Faults() in plans

@@ -15,7 +15,7 @@ from everact import ConfigurationError, Retry
 from everact.testing import RealityCheck, RealityDiffers, RealityStuck, Script
 from tests.testing.programs import scripts
 
-TIMES = 2
+TIMES = 3 if "EVERACT_LONG_TESTS" in os.environ else 1  # make long
 
 
 @pytest.mark.slow

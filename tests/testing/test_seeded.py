@@ -94,7 +94,7 @@ def test_a_run_without_a_crash_finishes_everything_in_virtual_time(tmp_path: pat
     assert 60_000_000 <= retried[1] - retried[0] <= 90_000_000
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(10))
 def test_one_seed_is_one_history(seed: int, tmp_path: pathlib.Path) -> None:
     crash_at = seed % 9 + 1
     first = play(World(seed, tmp_path / "first.db", crash_at))
@@ -103,8 +103,8 @@ def test_one_seed_is_one_history(seed: int, tmp_path: pathlib.Path) -> None:
 
 
 def test_seeds_differ_in_their_histories(tmp_path: pathlib.Path) -> None:
-    histories = {repr(play(World(seed, tmp_path / f"{seed}.db"))[0]) for seed in range(20)}
-    assert len(histories) > 10
+    histories = {repr(play(World(seed, tmp_path / f"{seed}.db"))[0]) for seed in range(8)}
+    assert len(histories) > 4
 
 
 @pytest.mark.parametrize("crash_at", range(1, 10))
