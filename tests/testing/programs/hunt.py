@@ -6,15 +6,16 @@ As a program it looks for all of them, makes what it finds smaller, and writes t
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-import pytest
-
+from everact.testing.guided import Guided
 from tests.testing.programs.mutants import MUTANTS, Mutant, Plant
+from tests.testing.programs.planting import planted
 from tests.testing.programs.smaller import Failure, failure_of, smallest
 from tests.testing.programs.worlds import world_of
 
@@ -27,8 +28,7 @@ BEGIN, END = "<!-- mutants: begin -->", "<!-- mutants: end -->"
 def hunt(plant: Plant, first: int = 0, runs: int = RUNS) -> tuple[int, Failure] | None:
     """Try the worlds of some seeds with a bug in the engine; returns the seed that shows it, and how it fails."""
     for seed in range(first, first + runs):
-        with pytest.MonkeyPatch.context() as patch:
-            plant(patch)
+        with planted(plant):
             failure = failure_of(world_of(seed))
         if failure is not None:
             return seed, failure
@@ -37,9 +37,19 @@ def hunt(plant: Plant, first: int = 0, runs: int = RUNS) -> tuple[int, Failure] 
 
 def shrunk(plant: Plant, failure: Failure) -> Failure:
     """The smallest world that was found to show it."""
-    with pytest.MonkeyPatch.context() as patch:
-        plant(patch)
+    with planted(plant):
         return smallest(failure, SHRINK)
+
+
+@functools.cache
+def passes(seed: int) -> bool:
+    """Whether the engine as it is passes the world of a seed: the control."""
+    return failure_of(world_of(seed)) is None
+
+
+def is_the_bugs(failure: Failure) -> bool:
+    """Whether the engine as it is passes that world with the same choices, as far as there are the same."""
+    return failure_of(failure.world, Guided(failure.run.choices, failure.world.seed)) is None
 
 
 def row_of(each: Mutant) -> tuple[str, ...]:
@@ -49,6 +59,8 @@ def row_of(each: Mutant) -> tuple[str, ...]:
         return (each.name, "not found", "-", "", "", "", "")
     seed, failure = found
     small = shrunk(each.plant, failure)
+    assert passes(seed), f"the engine itself does not pass the world of seed {seed}"
+    assert is_the_bugs(small), f"the engine itself does not pass {small.world}"
     sizes = [f"{getattr(failure, name)} → {getattr(small, name)}" for name in SIZES]
     return (each.name, failure.told[0], f"{seed + 1}", *sizes)
 

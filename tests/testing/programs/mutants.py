@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
-
 from everact import Retry
 from everact.actors import attempt as attempt_module
 from everact.actors import outcome_events
@@ -33,9 +31,9 @@ from everact.storage.sqlite_workflows import SqliteWorkflows
 from everact.supervision.handler_supervisor import HandlerSupervisor
 from everact.tasks import status as st
 from everact.tasks import unwinding
+from tests.testing.programs.planting import Planting
 
-Patch = pytest.MonkeyPatch
-Plant = Callable[[Patch], None]
+Plant = Callable[[Planting], None]
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def mutant(name: str) -> Callable[[Plant], Plant]:
 
 
 @mutant("acknowledges before the commit")
-def acknowledges_early(patch: Patch) -> None:
+def acknowledges_early(patch: Planting) -> None:
     on_batch = Journal.on_batch
 
     def hasty(journal: Journal, messages: list[Any]) -> None:
@@ -83,22 +81,22 @@ def acknowledges_early(patch: Patch) -> None:
 
 
 @mutant("does not send again what a doubtful commit had")
-def never_tries_again(patch: Patch) -> None:
+def never_tries_again(patch: Planting) -> None:
     patch.setattr("everact.actors.journal.tried_again", lambda message: False)
 
 
 @mutant("takes a doubtful commit for one that was not written")
-def never_doubts(patch: Patch) -> None:
+def never_doubts(patch: Planting) -> None:
     patch.setattr("everact.actors.journal.may_be_written", lambda error: False)
 
 
 @mutant("takes what it has written itself for a late outcome")
-def trusts_what_was_lost(patch: Patch) -> None:
+def trusts_what_was_lost(patch: Planting) -> None:
     patch.setattr("everact.actors.settlement.was_written", lambda outcome, record: False)
 
 
 @mutant("keeps the ends of deliveries back, and forgets them")
-def forgets_what_has_gathered(patch: Patch) -> None:
+def forgets_what_has_gathered(patch: Planting) -> None:
     batch = Journal._guarded_batch
 
     def forgetful(journal: Journal, messages: list[Any]) -> None:
@@ -109,12 +107,12 @@ def forgets_what_has_gathered(patch: Patch) -> None:
 
 
 @mutant("leaves the ends of deliveries undone that have gathered in memory")
-def never_flushes(patch: Patch) -> None:
+def never_flushes(patch: Planting) -> None:
     patch.setattr(Journal, "flush", lambda journal: None)
 
 
 @mutant("an error in the engine ends a turn of the journal")
-def fails_in_a_turn(patch: Patch) -> None:
+def fails_in_a_turn(patch: Planting) -> None:
     route, calls = Router.route, [0]
 
     def fail_once(router: Router, *args: Any) -> Any:
@@ -127,7 +125,7 @@ def fails_in_a_turn(patch: Patch) -> None:
 
 
 @mutant("stores a second task under a key that is taken")
-def forgets_keys(patch: Patch) -> None:
+def forgets_keys(patch: Planting) -> None:
     insert = MemoryStorage._insert
 
     def careless(storage: MemoryStorage, records: Any, answer: Any) -> None:
@@ -141,7 +139,7 @@ def forgets_keys(patch: Patch) -> None:
 
 
 @mutant("forgets follow-ups")
-def loses_follow_ups(patch: Patch) -> None:
+def loses_follow_ups(patch: Planting) -> None:
     finish = Commit.finish
 
     def forgetful(commit: Commit, message: FinishDelivery) -> None:
@@ -152,7 +150,7 @@ def loses_follow_ups(patch: Patch) -> None:
 
 
 @mutant("commits follow-ups apart from the outcome")
-def commits_apart(patch: Patch) -> None:
+def commits_apart(patch: Planting) -> None:
     finish = Settlement._finish
     plan = Commit.finish
 
@@ -174,7 +172,7 @@ def commits_apart(patch: Patch) -> None:
 
 
 @mutant("has no fence around outcomes")
-def has_no_fence(patch: Patch) -> None:
+def has_no_fence(patch: Planting) -> None:
     fence = "CASE WHEN owner = new.column2 AND attempt = new.column3 AND status < 3 THEN new.column4 END"
     text = statements.OUTCOME._before + "{rows}" + statements.OUTCOME._after
     assert fence in text
@@ -184,12 +182,12 @@ def has_no_fence(patch: Patch) -> None:
 
 
 @mutant("lets a thread that was left behind end its task")
-def lets_late_ones_in(patch: Patch) -> None:
+def lets_late_ones_in(patch: Planting) -> None:
     patch.setattr(Delivery, "close", lambda delivery: True)
 
 
 @mutant("a failing task ends without its error")
-def drops_errors(patch: Patch) -> None:
+def drops_errors(patch: Planting) -> None:
     finish = Commit.finish
 
     def silent(commit: Commit, message: FinishDelivery) -> None:
@@ -201,12 +199,12 @@ def drops_errors(patch: Patch) -> None:
 
 
 @mutant("a stop makes running tasks fail")
-def fails_at_a_stop(patch: Patch) -> None:
+def fails_at_a_stop(patch: Planting) -> None:
     patch.setattr(Attempt, "requeue", lambda attempt, delivery: attempt._finish(delivery, st.FAILED))
 
 
 @mutant("does not tell subscribers of failures")
-def tells_nothing_of_failures(patch: Patch) -> None:
+def tells_nothing_of_failures(patch: Planting) -> None:
     events = outcome_events.finish_events
 
     def silent(*args: Any) -> Any:
@@ -219,7 +217,7 @@ def tells_nothing_of_failures(patch: Patch) -> None:
 
 
 @mutant("a cancel overwrites completed")
-def cancel_overwrites(patch: Patch) -> None:
+def cancel_overwrites(patch: Planting) -> None:
     rest, look = MemoryStorage._rest, Commit._plan_cancel_of_stored
 
     def overwrite(storage: MemoryStorage, batch: Any, answer: Any) -> None:
@@ -241,7 +239,7 @@ def cancel_overwrites(patch: Patch) -> None:
 
 
 @mutant("cancels in words, and starts the task")
-def cancels_in_words_only(patch: Patch) -> None:
+def cancels_in_words_only(patch: Planting) -> None:
     leave = Ticket.leave_queue
     patch.setattr(Ticket, "leave_queue", lambda ticket, state: state is CANCELLED or leave(ticket, state))
 
@@ -250,7 +248,7 @@ def cancels_in_words_only(patch: Patch) -> None:
 
 
 @mutant("the timer fires early")
-def fires_early(patch: Patch) -> None:
+def fires_early(patch: Planting) -> None:
     due = Router.due
     patch.setattr(Router, "due", lambda router, now: due(router, now + 400_000))
     next_due = Agenda.next_due
@@ -263,12 +261,12 @@ def fires_early(patch: Patch) -> None:
 
 
 @mutant("retries at once")
-def retries_at_once(patch: Patch) -> None:
+def retries_at_once(patch: Planting) -> None:
     patch.setattr(attempt_module.Attempt, "_due", lambda attempt, delay: attempt._now())
 
 
 @mutant("retries more often than the policy says")
-def retries_for_ever(patch: Patch) -> None:
+def retries_for_ever(patch: Planting) -> None:
     patch.setattr(Retry, "decide", lambda policy, attempt, error, **_: 1.0 if attempt < 6 else None)
 
 
@@ -276,7 +274,7 @@ def retries_for_ever(patch: Patch) -> None:
 
 
 @mutant("takes the last one first")
-def takes_the_last_one(patch: Patch) -> None:
+def takes_the_last_one(patch: Planting) -> None:
     def take(mailbox: PoolMailbox) -> Ticket | None:
         return next((lane.pop() for lane in mailbox._order if lane), None)
 
@@ -284,7 +282,7 @@ def takes_the_last_one(patch: Patch) -> None:
 
 
 @mutant("drops what does not fit into a mailbox")
-def drops_what_spills(patch: Patch) -> None:
+def drops_what_spills(patch: Planting) -> None:
     fit = Spill.fit
 
     def tight(spill: Spill, *args: Any) -> Any:
@@ -294,12 +292,12 @@ def drops_what_spills(patch: Patch) -> None:
 
 
 @mutant("a pool that was suspended never opens again")
-def never_probes(patch: Patch) -> None:
+def never_probes(patch: Planting) -> None:
     patch.setattr(HandlerSupervisor, "_probe", lambda supervisor: None)
 
 
 @mutant("loses turns that wait for a thread")
-def loses_turns(patch: Patch) -> None:
+def loses_turns(patch: Planting) -> None:
     def lose(executor: ElasticExecutor, turn: Any) -> None:
         if not executor._give(turn) and len(executor._threads) < 8:
             executor._spawn(turn)
@@ -311,17 +309,17 @@ def loses_turns(patch: Patch) -> None:
 
 
 @mutant("a restart loses the mailbox")
-def loses_the_mailbox(patch: Patch) -> None:
+def loses_the_mailbox(patch: Planting) -> None:
     patch.setattr(Backlog, "ready", lambda backlog, pool, now, room: Page([], None))
 
 
 @mutant("runs what it has adopted without claiming it")
-def never_claims(patch: Patch) -> None:
+def never_claims(patch: Planting) -> None:
     patch.setattr(Backlog, "ticket", lambda backlog, record: Ticket(record, backlog._named[record.type]))
 
 
 @mutant("takes living nodes for dead ones")
-def adopts_the_living(patch: Patch) -> None:
+def adopts_the_living(patch: Planting) -> None:
     patch.setattr(SqliteStorage, "alive", lambda storage, owner: owner == storage._incarnation)
 
 
@@ -329,14 +327,14 @@ def adopts_the_living(patch: Patch) -> None:
 
 
 @mutant("undoes the first step first")
-def undoes_the_first_one_first(patch: Patch) -> None:
+def undoes_the_first_one_first(patch: Planting) -> None:
     for kind in (MemoryWorkflows, SqliteWorkflows):
         entries = kind.entries
         patch.setattr(kind, "entries", lambda *args, entries=entries: entries(*args)[::-1])
 
 
 @mutant("forgets what a handler can undo")
-def forgets_what_a_handler_can_undo(patch: Patch) -> None:
+def forgets_what_a_handler_can_undo(patch: Planting) -> None:
     promise = Ledger._promise
 
     def drop(ledger: Ledger, row: Any, part: Any, outcome: Any) -> None:
@@ -347,7 +345,7 @@ def forgets_what_a_handler_can_undo(patch: Patch) -> None:
 
 
 @mutant("undoes while steps still run")
-def undoes_too_early(patch: Patch) -> None:
+def undoes_too_early(patch: Planting) -> None:
     def wants_play(row: Any) -> bool:
         return row.state is unwinding.COMPENSATING and row.playing is None and row.pending > 0
 
@@ -355,7 +353,7 @@ def undoes_too_early(patch: Patch) -> None:
 
 
 @mutant("a saga does not wait for all of a group")
-def waits_for_one_only(patch: Patch) -> None:
+def waits_for_one_only(patch: Planting) -> None:
     wait = MemoryWorkflows.wait
 
     def hasty(table: MemoryWorkflows, deltas: Any) -> list[bytes]:
@@ -369,12 +367,12 @@ def waits_for_one_only(patch: Patch) -> None:
 
 
 @mutant("forgets that an undo was played")
-def forgets_what_was_played(patch: Patch) -> None:
+def forgets_what_was_played(patch: Planting) -> None:
     patch.setattr(Ledger, "_move_entry", lambda *args: None)
 
 
 @mutant("ends a workflow before its tasks have ended")
-def ends_too_early(patch: Patch) -> None:
+def ends_too_early(patch: Planting) -> None:
     conclude = unwinding.conclude
 
     def hasty(row: Any, now: int) -> bool:
