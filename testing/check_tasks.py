@@ -17,6 +17,7 @@ _STATUS = {
     What.CANCELLED: st.CANCELLED,
     What.QUARANTINED: st.QUARANTINED,
 }
+_WRITTEN = (*ENDS, What.RETRY, What.REQUEUED)
 _STARTS = (What.STARTED, What.UNDO_STARTED)
 _COMES_BACK = {
     What.STARTED: (What.RETURNED, What.RAISED),
@@ -104,6 +105,27 @@ def attempts_come_back(evidence: Evidence) -> Iterator[Violation]:
             left_behind = any(each.detail == "ThreadAbandoned" or each.what in ENDS for each in rest)
             if not (back or left_behind):
                 yield Violation("C4", f"attempt {event.attempt} of {name} started, and never ended", event.number)
+
+
+def only_the_last_attempt_counts(evidence: Evidence) -> Iterator[Violation]:
+    """C3: what is written of a task comes from its last attempt, and no other node starts one before that."""
+    for name, events in evidence.by_task.items():
+        last: Event | None = None
+        in_hand = False
+        for event in events:
+            lives = last is not None and evidence.lives(last.node, event)
+            if event.what in _STARTS:
+                if in_hand and lives and last is not None and last.node != event.node:
+                    text = f"{name} started on {event.node}, and {last.node} had attempt {last.attempt} in hand"
+                    yield Violation("C3", text, event.number)
+                last, in_hand = event, True
+            elif event.what in (What.PARKED, What.WOKEN):  # a saga counts anew in each stage
+                last, in_hand = None, False
+            elif event.what in _WRITTEN:
+                if lives and last is not None and 0 < event.attempt < last.attempt:
+                    text = f"attempt {event.attempt} of {name} was {event.what}, and attempt {last.attempt} had started"
+                    yield Violation("C3", text, event.number)
+                in_hand = False
 
 
 def attempts_are_as_many_as_they_may(evidence: Evidence) -> Iterator[Violation]:

@@ -90,6 +90,11 @@ class Evidence:
         """When each life of a node ended."""
         return {event.node: event for event in self.history.of(What.CRASHED, What.NODE_STOPPED)}
 
+    def lives(self, node: str, moment: Event) -> bool:
+        """Whether a life of a node has not ended before something happened."""
+        end = self.broken_off.get(node)
+        return end is None or end.number > moment.number
+
     def spec(self, task: str) -> HandlerSpec | None:
         """The handler of a task."""
         row = self.rows.get(task)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,11 +26,12 @@ from everact.tasks.registration import specify
 from everact.tasks.schedule import FOREVER
 from everact.tasks.unwinding import Entry, WorkflowRow
 from everact.tasks.workflow import WorkflowState
-from everact.testing import Faults, History, PromiseBroken, What, check_system, check_tasks, check_workflows
+from everact.testing import Faults, History, PromiseBroken, What, check_system, check_tasks, check_workflows, checkers
 from everact.testing.checkers import CHECKERS, violations
 from everact.testing.evidence import Evidence
 from tests.testing.programs.orders import HANDLERS, play
 
+ROOT = Path(__file__).resolve().parents[2]
 SPECS = {spec.name: spec for spec in specify(HANDLERS)}
 Line = tuple[float, What, str, dict[str, Any]]
 
@@ -116,6 +118,30 @@ def waits_for_a_stage_that_is_over(story: Story) -> None:
 
 def never_comes_back(story: Story) -> None:
     story.happens(0, What.STARTED, story.row("Ship", st.QUEUED), attempt=1)
+
+
+def ends_by_an_older_attempt(story: Story) -> None:
+    name = story.row("Ship")
+    story.happens(0, What.STARTED, name, attempt=1)
+    story.happens(1, What.RETRY, name, attempt=1, due=1.0)
+    story.happens(1, What.STARTED, name, attempt=2)
+    story.happens(2, What.COMPLETED, name, attempt=1)
+
+
+def starts_on_another_node(story: Story) -> None:
+    name = story.row("Ship")
+    for node in ("node-1.1", "node-2.1"):
+        story.happens(0, What.STARTED, name, attempt=1, node=node)
+
+
+def starts_on_another_node_when_the_first_has_died(story: Story) -> None:
+    """And is set aside by it, which knows of the last attempt that was written only."""
+    name = story.row("Ship", st.QUARANTINED)
+    story.happens(0, What.STARTED, name, attempt=2, node="node-1.1")
+    story.happens(1, What.CRASHED, "", node="node-1.1")
+    story.happens(2, What.STARTED, name, attempt=1, node="node-2.1")
+    story.happens(3, What.CRASHED, "", node="node-2.1")
+    story.happens(4, What.QUARANTINED, name, attempt=1, node="node-3.1")
 
 
 def goes_on_and_on(story: Story) -> None:
@@ -264,6 +290,8 @@ WRITTEN: list[tuple[Any, Callable[[Story], None], str]] = [
     (check_tasks.everything_ends, stays_where_it_is, "queued for ever"),
     (check_tasks.everything_ends, waits_for_a_stage_that_is_over, "scheduled for ever"),
     (check_tasks.attempts_come_back, never_comes_back, "never ended"),
+    (check_tasks.only_the_last_attempt_counts, ends_by_an_older_attempt, "attempt 1 .* attempt 2 had started"),
+    (check_tasks.only_the_last_attempt_counts, starts_on_another_node, "on node-2.1, and node-1.1 had attempt 1 in"),
     (check_tasks.attempts_are_as_many_as_they_may, goes_on_and_on, "its policy has 2"),
     (check_tasks.attempts_are_as_many_as_they_may, runs_an_attempt_twice, "ran 2 times"),
     (check_tasks.retries_come_when_they_should, retries_too_soon, "waits 1 s .* should 2 to 2"),
@@ -315,6 +343,21 @@ def test_a_checker_complains_of_what_it_is_for(checker: Any, write: Callable[[St
 
 def test_every_checker_is_shown_to_catch_something() -> None:
     assert {checker for checker, _, _ in WRITTEN} == set(CHECKERS)
+
+
+def test_every_promise_and_property_is_named_with_its_checkers_or_with_what_tests_it_instead() -> None:
+    told = checkers.__doc__ or ""
+    for wanted in [*(f"P{number}" for number in range(1, 10)), *(f"C{number}" for number in range(1, 21))]:
+        assert re.search(rf"^\|[^|]*\b{wanted}\b", told, re.MULTILINE), wanted
+    assert set(re.findall(r"`([a-z_]+)`", told)) - {"differences"} == {checker.__name__ for checker in CHECKERS}
+    for path in re.findall(r"tests/[a-z_/.]+", told):
+        assert (ROOT / path).exists(), path
+
+
+def test_a_task_may_go_on_elsewhere_when_its_node_has_died() -> None:
+    story = Story()
+    starts_on_another_node_when_the_first_has_died(story)
+    assert list(check_tasks.only_the_last_attempt_counts(story.evidence())) == []
 
 
 def test_no_checker_complains_of_a_story_in_which_nothing_is_wrong() -> None:
