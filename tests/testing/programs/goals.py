@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 
@@ -85,6 +86,22 @@ def lost(sim: Simulation) -> bool:
 @goal("a full disk that refuses a dispatch")
 def disk_full(sim: Simulation) -> bool:
     return _says(sim, What.REFUSED, "StorageFull")
+
+
+@goal("a full mailbox")
+def full_mailbox(sim: Simulation) -> bool:
+    """More of a kind wait to start than it holds, with what its cells may have in their hands."""
+    room = {spec.name: spec.concurrency + sim._world._parts[0].high_water for spec in sim.specs}
+    waiting: dict[str, set[str]] = defaultdict(set)
+    for event in sim.history:
+        kind = event.task.partition("#")[0]
+        if event.what is What.STORED and event.due is not None and event.due <= event.time:
+            waiting[kind].add(event.task)
+            if len(waiting[kind]) > room.get(kind, len(waiting[kind])):
+                return True
+        elif event.what is not What.ACKNOWLEDGED:
+            waiting[kind].discard(event.task)
+    return False
 
 
 @goal("a busy database")
