@@ -70,6 +70,7 @@ def play(script: Script, seed: int, crash_at: int, folder: Path) -> tuple[bool, 
         engine = system._engine
         assert engine is not None
         engine.storage.abandon()
+        system._engine, system.state = None, "killed"  # else it is stopped at exit
         notes.life, runtime.crashed = 2, False
         system = serve(script, notes, runtime, path)
     system.stop(10)

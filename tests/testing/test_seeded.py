@@ -144,6 +144,8 @@ def test_a_storage_that_forgets_what_it_acknowledged_is_caught(
 
     monkeypatch.setattr(engine.storage, "commit", acknowledge_before_commit)
     acknowledged = [system.dispatch(world.step.task(0)).id]
+    assert engine.meter is not None
+    engine.meter.close()
     engine.storage.abandon()
     system._engine, system.state = None, "killed"
     monkeypatch.undo()

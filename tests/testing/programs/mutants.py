@@ -82,7 +82,7 @@ def acknowledges_early(patch: Planting) -> None:
 
 @mutant("does not send again what a doubtful commit had")
 def never_tries_again(patch: Planting) -> None:
-    patch.setattr("everact.actors.journal.tried_again", lambda message: False)
+    patch.setattr("everact.actors.journal.tried_again", lambda message, storage: False)
 
 
 @mutant("takes a doubtful commit for one that was not written")
