@@ -17,7 +17,7 @@ from orders.model import expected
 from orders.script import FORMS, Ending, Script, Undoing, every_script
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow]
-SHARE = 10
+SHARE = 20
 # All workers draw the same share, of which each test plays a half.
 SEED = Random(os.environ.get("PYTEST_XDIST_TESTRUNUID")).randrange(1_000_000)
 

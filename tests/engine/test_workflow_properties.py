@@ -179,7 +179,7 @@ def test_a_planted_bug_is_caught(bug: str, monkeypatch: pytest.MonkeyPatch) -> N
     plant(monkeypatch)
     drawn = always_crashing if plant is forgets_at_a_start else plans
 
-    @seed(1)  # it finds each within a hundred plans or so
+    @seed(3)  # it finds each within a hundred plans or so
     @settings(max_examples=1000, phases=[Phase.generate], database=None, deadline=None)
     @given(plan=drawn)
     def search(plan: Plan) -> None:

@@ -169,4 +169,4 @@ def play(plan: Plan) -> None:
             Audit(world).check_on_the_way()  # it says more than that the workflow has not ended
             raise
         finally:
-            world.runtime.end()
+            world.end()

@@ -302,10 +302,19 @@ class World:
         self.storage.abandon()
         self.note("crash", NO_STEP)
         self.runtime.revive(self._crashes.pop(0) if self._crashes else None)
+        self._forget_system()
         self.system = self._start()
         if self._try(self.system.start) and before not in (None, self.kept()):
             self.note("forgets", NO_STEP, f"before: {before}, after: {self.kept()}")
         return False
+
+    def end(self) -> None:
+        """Let go of what a crash, or a failure, has left where it was."""
+        self._forget_system()
+        self.runtime.end()
+
+    def _forget_system(self) -> None:
+        self.system._engine, self.system.state = None, "killed"  # else it is stopped at exit
 
     ROOT = UUID(int=0x0190_0000_0000_7000_8000_0000_0000_0001)
 
