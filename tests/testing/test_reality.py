@@ -68,7 +68,7 @@ def test_reality_agrees() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "place"),
-    [("prepend", "tests/test_shop.py"), ("importlib", "tests/test_shop.py"), ("importlib", "v1.0/test_shop.py")],
+    [("prepend", "tests/test_shop.py"), ("importlib", "v1.0/test_shop.py")],
 )
 def test_a_users_module_is_found_wherever_pytest_finds_it(tmp_path: Path, mode: str, place: str) -> None:
     file = tmp_path / "project" / place
