@@ -255,4 +255,4 @@ test()
 
 @pytest.mark.slow
 def test_without_arguments_it_takes_no_hypothesis() -> None:
-    subprocess.run([sys.executable, "-c", PLAIN], check=True)
+    subprocess.run([sys.executable, "-P", "-c", PLAIN], check=True)
