@@ -117,7 +117,7 @@ class Settlement:
             if root in resident:
                 resident[root].record.workflow = root
         made = [self.router.ticket(record) for record in changes.made]
-        woken = [self.router.ticket(record) for record in changes.woken]
+        woken = [self.router.ticket(record) for record in changes.woken if not self._is_back(record.id)]
         self.take_in([ticket for ticket in made + woken if ticket is not None], self.ready)
         for stop in changes.stops:
             self._stop(stop.tasks, stop.reason)
@@ -125,6 +125,13 @@ class Settlement:
             if move.state.final and self.workflow_watchers.waiting:
                 self.woken += self.workflow_watchers.settle(move.workflow, move.state)
         self.facts.moved(changes, [ticket for ticket in made if ticket is not None])
+
+    def _is_back(self, id: bytes) -> bool:  # the task's own word
+        """Whether a saga has been taken in since it was parked: it was told to stop before its stage was over."""
+        ticket = self._tickets.resident.get(id)
+        if ticket is None or ticket.state is DONE:
+            return False
+        return ticket.delivery is None or not ticket.delivery.parked
 
     def _finish(self, finish: FinishDelivery, committed: Committed) -> None:
         outcome = finish.outcome
