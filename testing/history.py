@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 
 from everact.testing.trace import short
 
@@ -60,6 +61,7 @@ class What(enum.StrEnum):
     FAULT = "fault"
 
 
+_number = attrgetter("number")
 ENDS = frozenset({What.COMPLETED, What.FAILED, What.CANCELLED, What.QUARANTINED})
 
 
@@ -123,6 +125,7 @@ class History:
         """
         self._moment = moment
         self._events: list[Event] = []
+        self._kinds: dict[What, list[Event]] = defaultdict(list)
         self._names: dict[bytes, str] = {}
         self._ids: dict[str, bytes] = {}
         self._numbers: Counter[str] = Counter()
@@ -144,7 +147,9 @@ class History:
         if not self._sealed:
             step, time = self._moment()
             number = len(self._events)
-            self._events.append(Event(number, step, time, node, what, task, attempt, detail, about, commit, due))
+            event = Event(number, step, time, node, what, task, attempt, detail, about, commit, due)
+            self._events.append(event)
+            self._kinds[what].append(event)
 
     def seal(self) -> None:
         """The run is over: what its threads still do on their way out is no part of it."""
@@ -179,7 +184,8 @@ class History:
 
     def of(self, *what: What, task: str | None = None) -> list[Event]:
         """The events of some kinds, perhaps of one task only."""
-        return [event for event in self._events if event.what in what and task in (None, event.task)]
+        found = [event for kind in what for event in self._kinds.get(kind, ()) if task in (None, event.task)]
+        return found if len(what) == 1 else sorted(found, key=_number)
 
     def __iter__(self) -> Iterator[Event]:
         return iter(self._events)

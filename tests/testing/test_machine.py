@@ -76,6 +76,7 @@ def test_a_bug_in_an_application_is_shrunk_to_the_rules_that_it_takes_and_report
     assert told.count("state.kill(") <= 1
     assert "policy=calm_but_for([])" in told
     assert told.lstrip().startswith("somebody was charged twice\n\n   step")
+    assert "promises" not in told, "what is looked at after each step is no step"
 
 
 def test_a_bug_in_the_engine_breaks_an_invariant_after_some_step(monkeypatch: pytest.MonkeyPatch) -> None:
