@@ -97,7 +97,7 @@ class Settlement:
         for cancel, planned in commit.cancels:
             self._cancel(cancel, planned, committed)
         if commit.claims:
-            written = {claim.seq for claim in commit.batch.claims} - committed.lost
+            written = {claim.seq for claim in commit.batch.claims} - committed.unclaimed
             for claim in commit.claims:
                 self._claim(claim, written)
         for message in commit.others:
@@ -244,7 +244,7 @@ class Settlement:
     def _running(self, message: MarkRunning, committed: Committed) -> None:
         for ticket in message.tickets:
             delivery = ticket.delivery
-            if ticket.record.seq not in committed.lost and delivery is not None and not delivery.closed:
+            if ticket.record.seq not in committed.unclaimed and delivery is not None and not delivery.closed:
                 ticket.record.status = st.RUNNING
 
     def present(self, tickets: Sequence[Ticket]) -> list[Ticket]:

@@ -173,8 +173,10 @@ class BatchWriter:
             self._committed.taken.update(standing.left_out(self._connection, records))
 
     def _lose(self, rows: Iterable[Outcome | CancelRequest | Claim]) -> None:
+        committed = self._committed
         for row in rows:
-            (self._committed.late if isinstance(row, CancelRequest) else self._committed.lost).add(row.seq)
+            kinds = {CancelRequest: committed.late, Claim: committed.unclaimed}
+            kinds.get(type(row), committed.lost).add(row.seq)
 
 
 @contextmanager

@@ -99,7 +99,7 @@ class MemoryStorage:
             self._rest(batch, answer)
         if self._ledger is not None:
             self._close_ledger(self._ledger, batch, answer)
-        if not (answer.lost or answer.taken or answer.late or answer.changes):
+        if not (answer.lost or answer.unclaimed or answer.taken or answer.late or answer.changes):
             return NOTHING_LOST
         self._answer = Committed()
         return answer
@@ -227,7 +227,7 @@ class MemoryStorage:
             or (record.owner, record.attempt) != (claim.owner, claim.expected)
             or record.status > st.QUEUED
         ):
-            answer.lost.add(claim.seq)
+            answer.unclaimed.add(claim.seq)
             return
         record.owner = self._incarnation
         record.status = st.RUNNING

@@ -123,7 +123,8 @@ class Committed(msgspec.Struct):
     """What a commit did not do as asked, or beyond that; all of it is empty in the ordinary case.
 
     Attributes:
-        lost: `seq` of outcomes, cancels and claims whose row did not fit the condition.
+        lost: `seq` of outcomes and cancels whose row did not fit the condition.
+        unclaimed: `seq` of claims whose row did not, perhaps as an outcome of this very batch has ended it.
         late: `seq` of cancel requests whose task had ended by then, perhaps in this very batch.
         taken: For each insert left out, by its id: the row that stands in its place (same id, or the
             unfinished task of its type with its key).
@@ -131,6 +132,7 @@ class Committed(msgspec.Struct):
     """
 
     lost: set[int] = msgspec.field(default_factory=set)
+    unclaimed: set[int] = msgspec.field(default_factory=set)
     late: set[int] = msgspec.field(default_factory=set)
     taken: dict[bytes, Record] = msgspec.field(default_factory=dict)
     changes: Changes | None = None

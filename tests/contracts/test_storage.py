@@ -433,7 +433,7 @@ def test_a_claim_makes_a_waiting_row_this_nodes_and_running(storage: Storage) ->
         Claim(seq=2, owner=77, expected=0),
         Claim(seq=3, owner=ME, expected=0),
     ]
-    assert storage.commit(Batch(NOW, claims=claims)).lost == set()
+    assert storage.commit(Batch(NOW, claims=claims)).unclaimed == set()
     assert [(row.owner, row.status, row.suspect) for row in rows(storage)] == [
         (ME, RUNNING, True),
         (ME, RUNNING, False),
@@ -446,11 +446,12 @@ def test_a_claim_makes_a_waiting_row_this_nodes_and_running(storage: Storage) ->
     [{"owner": 78}, {"attempt": 1}, {"status": RUNNING}, {"status": COMPLETED}, {"seq": 9}],
     ids=["owner", "attempt", "running", "finished", "missing"],
 )
-def test_a_claim_that_does_not_fit_is_lost(storage: Storage, stored: dict[str, int]) -> None:
+def test_a_claim_that_does_not_fit_is_told(storage: Storage, stored: dict[str, int]) -> None:
     before = record(1, **{"owner": 77} | stored)
     insert(storage, copy.copy(before), record(2, owner=77))
     claims = [Claim(seq=1, owner=77, expected=0), Claim(seq=2, owner=77, expected=0)]
-    assert storage.commit(Batch(NOW, claims=claims)).lost == {1}
+    answer = storage.commit(Batch(NOW, claims=claims))
+    assert (answer.lost, answer.unclaimed) == (set(), {1})
     assert storage.get(task_id(1)) == before
     assert status_of(storage, 2) == RUNNING
 
@@ -459,9 +460,18 @@ def test_a_lost_claim_does_not_double_what_else_the_batch_says(storage: Storage)
     insert(storage, record(1), record(2), record(3))
     claims = [Claim(seq=2, owner=77, expected=0), Claim(seq=3, owner=ME, expected=0)]
     answer = storage.commit(Batch(NOW, outcomes=[outcome(1, history=note(1))], claims=claims, history=[note(2)]))
-    assert answer.lost == {2}
+    assert (answer.lost, answer.unclaimed) == (set(), {2})
     assert [row.status for row in rows(storage)] == [COMPLETED, QUEUED, RUNNING]
     assert [storage.history(task_id(n)) for n in (1, 2, 3)] == [[note(1)], [note(2)], []]
+
+
+def test_what_ends_a_row_is_not_lost_because_a_claim_of_it_is(storage: Storage) -> None:
+    insert(storage, record(1), record(2))
+    claims = [Claim(seq=1, owner=77, expected=0), Claim(seq=2, owner=ME, expected=0)]
+    batch = Batch(NOW, outcomes=[outcome(1)], cancels=[outcome(2, status=CANCELLED)], claims=claims)
+    answer = storage.commit(batch)
+    assert (answer.lost, answer.unclaimed) == (set(), {1, 2})
+    assert [row.status for row in rows(storage)] == [COMPLETED, CANCELLED]
 
 
 def test_history_is_told_oldest_first_and_in_the_order_it_was_written(storage: Storage) -> None:
@@ -762,7 +772,7 @@ def test_a_claimed_row_is_no_longer_in_the_pages(node: Node) -> None:
     heir = restart(node, record(1), record(2, status=RUNNING), record(3))
     heir.adopt([TYPE], NOW)
     claims = [Claim(seq=row.seq, owner=row.owner, expected=row.attempt) for row in waiting(heir)[:2]]
-    assert heir.commit(Batch(NOW, claims=claims)).lost == set()
+    assert heir.commit(Batch(NOW, claims=claims)).unclaimed == set()
     assert numbers(waiting(heir)) == [3]
 
 
