@@ -125,6 +125,27 @@ def test_the_async_example_crawls_and_cancels_and_closes_its_clients(tmp_path: P
     ]
 
 
+def test_the_example_of_tests_passes_and_finds_what_is_broken_in_its_shop(tmp_path: Path) -> None:
+    source = (EXAMPLES / "test_order_saga.py").read_text(encoding="utf-8")
+    assert pytest_on(tmp_path, source) == (0, 0)
+    for right, wrong in {
+        "key=ctx.task_id": "key=object()",  # a bank that is asked again charges again
+        "Step(reserve, undo=release)": "Step(reserve)",
+        "self.paid.pop(order.number, None)": "self.paid[order.number] -= order.amount",  # takes for granted that it was
+    }.items():
+        assert right in source
+        code, failed = pytest_on(tmp_path, source.replace(right, wrong), "-k", "not rules and not real")
+        assert (code, failed > 0) == (1, True), wrong
+
+
+def pytest_on(folder: Path, source: str, *options: str) -> tuple[int, int]:
+    """Run pytest on a file, as a user does; its exit code, and how many tests have failed."""
+    (folder / "test_order_saga.py").write_text(source, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    return done.returncode, done.stdout.count("\nFAILED ")
+
+
 BASES = {"everact": "from everact import Actor", "pykka": "from pykka import ThreadingActor as Actor"}
 
 
@@ -154,7 +175,8 @@ def test_a_pykka_program_prints_the_same_with_either_base_class(tmp_path: Path, 
 
 
 def test_every_example_is_tested() -> None:
-    tested = {"quickstart.py", "orders.py", "order_saga.py", "async_handlers.py", "pykka_program.py", "fastapi_app.py"}
+    tested = {"quickstart.py", "orders.py", "order_saga.py", "test_order_saga.py"}
+    tested |= {"async_handlers.py", "pykka_program.py", "fastapi_app.py"}
     assert {file.name for file in EXAMPLES.glob("*.py")} == tested
 
 
