@@ -174,9 +174,9 @@ class BatchWriter:
 
     def _lose(self, rows: Iterable[Outcome | CancelRequest | Claim]) -> None:
         committed = self._committed
+        where = {CancelRequest: committed.late, Claim: committed.unclaimed}
         for row in rows:
-            kinds = {CancelRequest: committed.late, Claim: committed.unclaimed}
-            kinds.get(type(row), committed.lost).add(row.seq)
+            where.get(type(row), committed.lost).add(row.seq)
 
 
 @contextmanager

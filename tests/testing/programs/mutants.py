@@ -21,7 +21,7 @@ from everact.actors.pool_mailbox import PoolMailbox
 from everact.actors.router import Router
 from everact.actors.settlement import Settlement
 from everact.actors.spill import Spill
-from everact.actors.ticket import CANCELLED, Delivery, Ticket
+from everact.actors.ticket import CANCELLED, Ticket
 from everact.storage import statements
 from everact.storage.ledger import Ledger
 from everact.storage.memory import MemoryStorage
@@ -179,11 +179,6 @@ def has_no_fence(patch: Planting) -> None:
     patch.setattr(
         statements, "OUTCOME", statements.ManyRows(text.replace(fence, "new.column4"), "(?,?,?,?,?,?,?,?,?,?)")
     )
-
-
-@mutant("lets a thread that was left behind end its task")
-def lets_late_ones_in(patch: Planting) -> None:
-    patch.setattr(Delivery, "close", lambda delivery: True)
 
 
 @mutant("a failing task ends without its error")
