@@ -40,6 +40,8 @@ from everact.storage.protocol import NOTHING_LOST, Batch, Committed, Storage
 
 logger = logging.getLogger("everact.journal")
 REWRITE_SECONDS = 0.5
+LAST_SECONDS = 1.0
+"""How long the end waits for a turn that another thread runs."""
 GATHERED = 64
 """So many messages that nobody waits for gather in memory before a turn is run for them alone."""
 
@@ -149,11 +151,21 @@ class Journal(ThreadActor):
             or self._stream.active
         ):
             return False
-        self.gathered.append(StoreTasks((ticket,), None))
+        message = StoreTasks((ticket,), None)
+        self.gathered.append(message)
+        if self._dismissal is not None:  # looked at after it is in its place, as in `_tell_unless_over`
+            return not self._taken_back(message)
         if len(self.gathered) >= GATHERED:
             self._run_turns()
         else:
             pool.wake(1)
+        return True
+
+    def _taken_back(self, message: StoreTasks) -> bool:
+        try:
+            self.gathered.remove(message)
+        except ValueError:
+            return False  # the last turn of all has it
         return True
 
     def _finish_inline(self, message: FinishDelivery) -> None:
@@ -248,6 +260,7 @@ class Journal(ThreadActor):
     def dismiss(self, error: BaseException) -> None:
         """Tell everybody who still waits that nothing will come any more. Called after the last turn."""
         self._dismissal = error  # first: who comes later sees it, and empties the mailbox once more
+        self.catch_up(LAST_SECONDS)  # with what was left to others before that
         left = list(self._idle_waiters)
         self._idle_waiters = []
         left += self.watchers.take_all() + self.settlement.workflow_watchers.take_all()

@@ -130,7 +130,7 @@ def test_what_cannot_be_shipped_is_paid_back(sim: Simulation) -> None:
     """A single failure is retried: for an undo, all attempts must fail."""
     placed = sim.dispatch(place_order(ORDER))
     sim.run(until=drained)
-    sim.expect(placed).compensated(["Charge", "Reserve"])
+    sim.expect(placed).compensated()  # which steps depends: what a crash may have interrupted is undone as well
     money_and_goods_agree(sim, placed, ORDER)
 
 
