@@ -122,7 +122,8 @@ def only_the_last_attempt_counts(evidence: Evidence) -> Iterator[Violation]:
             elif event.what in (What.PARKED, What.WOKEN):  # a saga counts anew in each stage
                 last, in_hand = None, False
             elif event.what in _WRITTEN:
-                if lives and last is not None and 0 < event.attempt < last.attempt:
+                attempt = event.attempt + (event.what is What.REQUEUED)  # one that a stop has cut off is not counted
+                if lives and last is not None and 0 < event.attempt and attempt < last.attempt:
                     text = f"attempt {event.attempt} of {name} was {event.what}, and attempt {last.attempt} had started"
                     yield Violation("C3", text, event.number)
                 in_hand = False

@@ -478,3 +478,13 @@ def test_a_bug_in_the_engine_is_caught(
 
 def test_handlers_of_the_stories_are_those_of_the_orders() -> None:
     assert all(issubclass(type(spec.make()), TaskHandler) for spec in SPECS.values())
+
+
+def test_a_second_attempt_that_a_stop_cuts_off_leaves_the_first_as_the_last_that_counts() -> None:
+    story = Story()
+    name = story.row("Ship", st.QUEUED)
+    story.happens(0, What.STARTED, name, attempt=1)
+    story.happens(1, What.RETRY, name, attempt=1, due=1.0)
+    story.happens(1, What.STARTED, name, attempt=2)
+    story.happens(2, What.REQUEUED, name, attempt=1)
+    assert list(check_tasks.only_the_last_attempt_counts(story.evidence())) == []
