@@ -123,7 +123,7 @@ def only_the_last_attempt_counts(evidence: Evidence) -> Iterator[Violation]:
                 last, in_hand = None, False
             elif event.what in _WRITTEN:
                 attempt = event.attempt + (event.what is What.REQUEUED)  # one that a stop has cut off is not counted
-                if lives and last is not None and 0 < event.attempt and attempt < last.attempt:
+                if lives and last is not None and event.attempt > 0 and attempt < last.attempt:
                     text = f"attempt {event.attempt} of {name} was {event.what}, and attempt {last.attempt} had started"
                     yield Violation("C3", text, event.number)
                 in_hand = False
