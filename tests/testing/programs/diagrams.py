@@ -50,7 +50,7 @@ def diagrams() -> dict[str, str]:
 def _strange() -> History:
     """Types that are called like words of the language, or like each other."""
     history = History(lambda: (1, 0.0))
-    for kind in ("end", "Note", "loop", "a;b", "a#b", "a-b", "a_b", "größe"):
+    for kind in ("end", "Note", "a;b", "a#b", "a-b", "a_b", "größe"):
         history.add("node-1.1", What.STARTED, history.name(kind.encode(), kind), attempt=1)
     return history
 
