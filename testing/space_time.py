@@ -45,7 +45,7 @@ class Lanes:
     def _handler(self, event: Event) -> str:
         """Whose code runs: a hook's and a follow-up's is that of the task that it belongs to."""
         task = event.about if event.what is What.WANTED else event.task
-        kind = task.partition("#")[0]
+        kind = task.rpartition("#")[0]
         return kind if self._alone else f"{kind}@{self._node(event).removeprefix('node-')}"
 
     def of(self, event: Event) -> str:
