@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -41,11 +42,8 @@ class Client:
         def call(system: ActorSystem) -> UUID:
             return system.dispatch(task, id=UUID(bytes=task_id), **options).id
 
-        try:
+        with self._told_if_refused(name):
             found = self._insist(name, call, lambda: self._world.living(node))
-        except Exception as error:
-            self._history.add("client", What.REFUSED, name, detail=type(error).__name__)
-            raise
         about = "" if found.bytes == task_id else self._history.known(found.bytes)
         self._history.add("client", What.ACKNOWLEDGED, name, about=about)
         return found
@@ -59,7 +57,8 @@ class Client:
         """
         name = self._history.known(id_bytes(id))
         self._history.add("client", What.CANCEL_ASKED, name)
-        answer = self._anywhere(name, lambda system: system.cancel(id, reason))
+        with self._told_if_refused(name):
+            answer = self._anywhere(name, lambda system: system.cancel(id, reason))
         self._history.add("client", What.CANCEL_ANSWERED, name, detail=answer.value)
         return answer
 
@@ -67,14 +66,24 @@ class Client:
         """Cancel a workflow and have it undone."""
         name = self._history.known(id_bytes(id))
         self._history.add("client", What.CANCEL_ASKED, name, detail="workflow")
-        answer = self._anywhere(name, lambda system: system.cancel_workflow(id, reason))
+        with self._told_if_refused(name):
+            answer = self._anywhere(name, lambda system: system.cancel_workflow(id, reason))
         self._history.add("client", What.CANCEL_ANSWERED, name, detail=f"workflow {answer.value}")
         return answer
 
     def resume(self, id: TaskId, *, skip: bool, note: str) -> None:
         """Let a stuck workflow go on."""
         name = self._history.known(id_bytes(id))
-        self._anywhere(name, lambda system: system.resume(id, skip=skip, note=note))
+        with self._told_if_refused(name):
+            self._anywhere(name, lambda system: system.resume(id, skip=skip, note=note))
+
+    @contextmanager
+    def _told_if_refused(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._history.add("client", What.REFUSED, name, detail=type(error).__name__)
+            raise
 
     def _anywhere(self, name: str, call: Callable[[ActorSystem], R]) -> R:
         """Make a call to the node that is the right one for it."""

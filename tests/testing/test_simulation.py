@@ -295,6 +295,17 @@ def test_a_full_disk_refuses_new_tasks_and_running_ones_end() -> None:
         sim.check_all()
 
 
+def test_a_cancel_that_a_full_disk_refuses_was_answered() -> None:
+    with counting(storage="sqlite", faults=Faults(disk_full=between(5, 20))) as sim:
+        later = sim.dispatch(count.task(1), delay=HOUR)
+        sim.advance(6)
+        with pytest.raises(StorageFull):
+            sim.cancel_workflow(later)
+        sim.run(until=drained)
+        assert [event.task for event in sim.history.of(What.REFUSED)] == ["Count#1"]
+        sim.check_all()
+
+
 @pytest.mark.parametrize(
     "plan", [Faults(commit_unknown=every(2)), Faults(commit_lost=every(2)), Faults(busy=commit(1))]
 )
