@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -15,7 +16,6 @@ from everact.tasks.errors import EverActError, StorageError
 from everact.testing.checkers import check_all
 from everact.testing.choices import Policy
 from everact.testing.faults import Faults
-from everact.testing.history import What
 from everact.testing.report import report
 from everact.testing.sim_task import SimTask
 from everact.testing.simulation import Simulation
@@ -128,12 +128,11 @@ class EverActMachine(RuleBasedStateMachine):
         except StorageError:
             return multiple()
 
-    def _ask(self, task: SimTask, ask: Callable[[SimTask], object]) -> None:
+    @staticmethod
+    def _ask(task: SimTask, ask: Callable[[SimTask], object]) -> None:
         """Ask for a cancel; whoever is told that this can not be done is answered too."""
-        try:
+        with suppress(EverActError):
             ask(task)
-        except EverActError as error:
-            self.sim.history.add("client", What.REFUSED, task.name, detail=type(error).__name__)
 
     def _node(self, number: int) -> str:
         return f"node-{(number - 1) % self.nodes + 1}"

@@ -142,7 +142,7 @@ class Trial:
         try:
             search({**self.strategies, **self.plans}, self._attempt, len(seeds), first)
         except (Failed, Unstable):
-            pass
+            pass  # what has failed is explained below
         except Exception:
             if self.found is None:
                 raise
