@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from benchmarks.figures import Figures
 from benchmarks.systems import WAIT, dispatch_all, noop, system
 from benchmarks.watch import Watch
-from everact.storage.batch_writer import transaction
+from everact.storage.batch_writer import Transaction
 from everact.storage.statements import ManyRows
 
 
@@ -50,5 +50,5 @@ def _executemany(self: ManyRows, connection: sqlite3.Connection, parameters: lis
     text = self._before + self._row + self._after
     if connection.in_transaction:
         return connection.executemany(text, rows).rowcount
-    with transaction(connection):
+    with Transaction(connection):
         return connection.executemany(text, rows).rowcount

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
 from typing import TypeVar
 
 from everact.storage import standing, statements
@@ -92,7 +92,7 @@ class BatchWriter:
         self._history = []
         if self._batch.in_workflows:
             self._ledger = Ledger(SqliteWorkflows(self._connection), self._batch, self._owner)
-        with transaction(self._connection):
+        with Transaction(self._connection):
             self._apply()
             self.deciding = True
         return self._committed
@@ -100,14 +100,18 @@ class BatchWriter:
     def _apply(self) -> None:
         batch = self._batch
         self._end(batch.outcomes, batch.inserts)
-        self._end(batch.cancels, ())
-        self._history += map(cancel_requested, self._update(batch.requests, statements.request))
-        self._update(batch.claims, self._claim)
-        self._history += batch.history
+        if batch.cancels or batch.requests or batch.claims or batch.history:
+            self._apply_the_rest(batch)
         if self._ledger is not None:
             self._close_ledger(self._ledger)
         for rows in chunks(self._history, statements.ROWS):
             statements.note(self._connection, rows)
+
+    def _apply_the_rest(self, batch: Batch) -> None:
+        self._end(batch.cancels, ())
+        self._history += map(cancel_requested, self._update(batch.requests, statements.request))
+        self._update(batch.claims, self._claim)
+        self._history += batch.history
 
     def _close_ledger(self, ledger: Ledger) -> None:
         for order in self._batch.orders:
@@ -179,19 +183,28 @@ class BatchWriter:
             where.get(type(row), committed.lost).add(row.seq)
 
 
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Commit what is done inside, or roll it back if it raises.
+class Transaction:
+    """Commits what is done in a `with`, or rolls it back if that raises.
 
     IMMEDIATE, as a transaction that begins with a read cannot be sure to become one that writes.
     """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        roll_back(connection)
-        raise
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self._connection.execute("COMMIT")
+        finally:
+            roll_back(self._connection)
 
 
 def roll_back(connection: sqlite3.Connection) -> None:

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 
 from everact.storage.ballast import is_full
 from everact.storage.statements import CACHED_STATEMENTS
@@ -57,8 +58,7 @@ class Connections:
         """Whether they are a parent process's, which a forked child must not touch."""
         return os.getpid() != self._process
 
-    @contextmanager
-    def writer(self, busy_seconds: float = BUSY_TIMEOUT_SECONDS) -> Iterator[sqlite3.Connection]:
+    def writer(self, busy_seconds: float = BUSY_TIMEOUT_SECONDS) -> Writer:
         """Lend the connection that writes, to one thread at a time; checkpoints are made only on it.
 
         It is opened again after an error that leaves its state in doubt.
@@ -67,29 +67,26 @@ class Connections:
             busy_seconds: How long it waits while another process writes.
 
         Raises:
-            StorageUnavailable: The storage is closed.
+            StorageUnavailable: The storage is closed. This and the next one come from the `with`.
             sqlite3.Error: What happens inside, or that it cannot be opened.
         """
-        connection = self._take_writer()
-        usable = True
-        try:
-            # The short wait is what a connection at rest has: a commit must not cost a statement for this.
-            if busy_seconds != COMMIT_BUSY_SECONDS:
-                _set_busy_timeout(connection, busy_seconds)
-            yield connection
-        except sqlite3.Error as error:
-            _tell_a_limit(error, self.path)  # before the connection is given up: the last one to close moves the log
-            usable = not _in_doubt(error)
-            raise
-        finally:
-            if self._closed or connection.in_transaction or not usable:
-                connection.close()
-            else:
-                if busy_seconds != COMMIT_BUSY_SECONDS:
-                    _set_busy_timeout(connection, COMMIT_BUSY_SECONDS)
-                self._writers.append(connection)
+        return Writer(self, busy_seconds)
 
-    def _take_writer(self) -> sqlite3.Connection:
+    def give_writer(self, connection: sqlite3.Connection, busy_seconds: float, error: BaseException | None) -> None:
+        """Take the connection that writes back, for the next one; see `writer`."""
+        in_doubt = False
+        if isinstance(error, sqlite3.Error):
+            _tell_a_limit(error, self.path)  # before the connection is given up: the last one to close moves the log
+            in_doubt = _in_doubt(error)
+        if self._closed or connection.in_transaction or in_doubt:
+            connection.close()
+            return
+        if busy_seconds != COMMIT_BUSY_SECONDS:
+            _set_busy_timeout(connection, COMMIT_BUSY_SECONDS)
+        self._writers.append(connection)
+
+    def take_writer(self) -> sqlite3.Connection:
+        """Give the connection that writes to the one who asks; see `writer`."""
         if self._closed:
             raise closed(self.path)
         try:
@@ -148,6 +145,31 @@ class Connections:
             return
         for connection in idle:
             connection.close()
+
+
+class Writer:
+    """The connection that writes, for the time of a `with`.
+
+    A class, as a generator for this would cost a commit of one row as much as its SQL.
+    """
+
+    __slots__ = ("_busy_seconds", "_connection", "_connections")
+
+    def __init__(self, connections: Connections, busy_seconds: float) -> None:
+        self._connections = connections
+        self._busy_seconds = busy_seconds
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._connection = connection = self._connections.take_writer()
+        # The short wait is what a connection at rest has: a commit must not cost a statement for this.
+        if self._busy_seconds != COMMIT_BUSY_SECONDS:
+            _set_busy_timeout(connection, self._busy_seconds)
+        return connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connections.give_writer(self._connection, self._busy_seconds, error)
 
 
 def _write_ahead(connection: sqlite3.Connection) -> str:

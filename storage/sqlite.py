@@ -12,7 +12,7 @@ from typing import Any
 
 from everact.storage import migrations, sqlite_adoption, sqlite_backlog, sqlite_retention, sqlite_workflows
 from everact.storage.ballast import Ballast, is_full
-from everact.storage.batch_writer import BatchWriter, transaction
+from everact.storage.batch_writer import BatchWriter, Transaction
 from everact.storage.connections import COMMIT_BUSY_SECONDS, Connections, closed, connect, create_private, failure
 from everact.storage.node_lock import NodeLock
 from everact.storage.protocol import Adoption, Batch, Committed, Selection, Sweep, Waiting
@@ -113,7 +113,7 @@ class SqliteStorage:
 
     def _register(self, connection: sqlite3.Connection, now: int) -> int:
         """Add this incarnation; its lock is held before anybody can see its row."""
-        with transaction(connection):
+        with Transaction(connection):
             (number,) = connection.execute("SELECT coalesce(max(number), 0) + 1 FROM incarnation").fetchone()
             while not self._lock.acquire(number):
                 number += 1

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterator
 
 from everact.storage.adoption import Group, Pair, Plan, plan_adoption
-from everact.storage.batch_writer import transaction
+from everact.storage.batch_writer import Transaction
 from everact.storage.remarks import recovered_detail
 from everact.storage.rows import fetch
 
@@ -44,7 +44,7 @@ def adopt(
     Raises:
         sqlite3.Error: It failed and was rolled back.
     """
-    with transaction(connection):
+    with Transaction(connection):
         dead = dead_incarnations(connection, me, alive)
         plan = plan_adoption(
             unfinished(connection, dead), me=me, types=types, adopters=_adopters(connection), alive=alive

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from typing import NamedTuple
 
-from everact.storage.batch_writer import transaction
+from everact.storage.batch_writer import Transaction
 from everact.storage.rows import fetch
 
 _ROWS = "task WHERE seq > ? ORDER BY seq LIMIT ?"
@@ -58,7 +58,7 @@ def delete(connection: sqlite3.Connection, seqs: list[int]) -> None:
         sqlite3.Error: It failed, and nothing was deleted.
     """
     text = json.dumps(seqs)
-    with transaction(connection):
+    with Transaction(connection):
         connection.execute(_HISTORY, (text,))
         connection.execute(f"DELETE FROM undo WHERE workflow {_WORKFLOWS}", (text,))
         connection.execute(f"DELETE FROM workflow WHERE id {_WORKFLOWS}", (text,))

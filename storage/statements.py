@@ -246,30 +246,50 @@ FROM (VALUES {rows}) AS new WHERE seq = new.column1
 )
 
 
+_ONE_OUTCOME = """
+UPDATE task SET
+    status = CASE WHEN owner = ? AND attempt = ? AND status < 3 THEN ? END,
+    suspect = suspect AND attempt = ?,
+    attempt = ?,
+    due = ?,
+    started = nullif(?, -9223372036854775808),
+    finished = nullif(?, -9223372036854775808),
+    result = nullif(?, 0),
+    error = nullif(?, 0)
+WHERE seq = ?
+"""
+"""The same for one row, for less than half: nothing has to be made a table first."""
+
+
 def end(connection: sqlite3.Connection, outcomes: Sequence[Outcome]) -> int:
     """Write up to `ROWS` outcomes.
 
     Returns:
         How many rows there are for them; 0 also if one does not fit its row, nothing was written then.
     """
-    parameters: list[object] = []
-    for o in outcomes:
-        parameters += (
-            o.seq,
-            o.owner,
-            o.expected,
-            o.status,
-            o.attempt,
-            o.due,
-            NO_NUMBER if o.started is None else o.started,
-            NO_NUMBER if o.finished is None else o.finished,
-            NOTHING if o.result is None else bytearray(o.result),
-            NOTHING if o.error is None else _encode(o.error).decode(),
-        )
     try:
-        return OUTCOME.execute(connection, parameters)
+        if len(outcomes) == 1:
+            seq, owner, expected, status, attempt, *rest = _ending(outcomes[0])
+            parameters = (owner, expected, status, attempt, attempt, *rest, seq)
+            return connection.execute(_ONE_OUTCOME, parameters).rowcount
+        return OUTCOME.execute(connection, [value for o in outcomes for value in _ending(o)])
     except sqlite3.IntegrityError:
         return 0
+
+
+def _ending(o: Outcome) -> tuple[object, ...]:
+    return (
+        o.seq,
+        o.owner,
+        o.expected,
+        o.status,
+        o.attempt,
+        o.due,
+        NO_NUMBER if o.started is None else o.started,
+        NO_NUMBER if o.finished is None else o.finished,
+        NOTHING if o.result is None else bytearray(o.result),
+        NOTHING if o.error is None else _encode(o.error).decode(),
+    )
 
 
 REQUEST = ManyRows(
