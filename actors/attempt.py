@@ -107,7 +107,7 @@ class Attempt:
         if delivery.abandoned:
             return None
         ctx = delivery.ctx
-        if self._is_async and ctx.cancellation.cancelled:
+        if self._is_async and ctx._stop_reason is not None:
             self._cell.uncancel()  # handle has swallowed it; the cell's next task must not inherit it
         ctx.result = result
         if ctx._intent is not None and ctx._intent.parked:
@@ -119,7 +119,7 @@ class Attempt:
 
     def _park(self, delivery: Delivery) -> Step | None:
         """A saga has started a stage: it waits until that is over, unless it was told to stop meanwhile."""
-        reason = delivery.ctx.cancellation.reason
+        reason = delivery.ctx._stop_reason
         if reason is not None:
             return self._after_failure(delivery, CancelRequested(reason.value))
         delivery.parked = True
@@ -223,7 +223,7 @@ class Attempt:
         delivery.interruptible = self._is_async
         delivery.phase = HANDLE
         try:
-            if self._is_async and delivery.ctx.cancellation.cancelled:
+            if self._is_async and delivery.ctx._stop_reason is not None:
                 raise asyncio.CancelledError  # it fired before there was a coroutine to cancel
             return await call_handle(self._cell, delivery)
         finally:
@@ -234,7 +234,7 @@ class Attempt:
     def _after_failure(self, delivery: Delivery, error: BaseException) -> Step | None:
         self._cell.uncancel()
         ctx = delivery.ctx
-        verdict = judge(error, ctx.cancellation.reason)
+        verdict = judge(error, ctx._stop_reason)
         delivery.error = error
         if isinstance(error, ResultError) and verdict is not Verdict.FAILED:
             verdict = Verdict.FAILED  # handle had returned; only its result was no good
@@ -318,7 +318,7 @@ class Attempt:
 
     def _reason_to_stop(self, delivery: Delivery) -> CancelReason | None:
         """Why to stop now, if so. A timeout concerned `handle`, which has returned within its grace time."""
-        reason = delivery.ctx.cancellation.reason
+        reason = delivery.ctx._stop_reason
         return None if reason is CancelReason.TIMEOUT else reason
 
     async def _pause(self, delivery: Delivery, seconds: float) -> CancelReason | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from everact.actors.pool import Pool
@@ -31,6 +32,7 @@ class Dispatcher:
         pools: By task class.
         named: By stored name, aliases included.
         system: The ActorSystem, for `ctx.system`.
+        lock: See `ContextServices.lock`.
     """
 
     def __init__(
@@ -42,10 +44,12 @@ class Dispatcher:
     ) -> None:
         self._storage = storage
         self._runtime = runtime
+        self._now, self._new_id = runtime.now, runtime.new_id
         self.pools: dict[type, Pool] = {pool.spec.task_type: pool for pool in pools}
         self.named: dict[str, Pool] = {name: pool for pool in pools for name in (pool.spec.name, *pool.spec.aliases)}
         self._call_back = call_back
         self.system: Any = None
+        self.lock: AbstractContextManager[Any] = runtime.lock()
 
     def lookup(self, id: bytes) -> Record | None:
         """See `ContextServices.lookup`."""
@@ -87,14 +91,14 @@ class Dispatcher:
         pool = self.pools.get(type(task))
         if pool is None:
             raise TaskTypeUnknown(type_name(type(task)), tuple(self.named))
-        given = options.get("id")
-        new_id = self._runtime.new_id() if given is None else id_bytes(given)
+        given = options.get("id") if options else None
+        new_id = self._new_id() if given is None else id_bytes(given)
         codec = pool.codec
         payload = codec.encode(task, new_id)
         # The handler gets what was stored, not what was passed: decoding it here finds what would not survive
         # while the caller can still be told, and saves decoding it again for the first attempt.
         decoded = codec.decode(payload, new_id, codec.key_id)
-        now = self._runtime.now()
+        now = self._now()
         record = Record(
             id=new_id,
             type=pool.spec.name,

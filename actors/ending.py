@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any
 
 from everact.actors.messages import FinishDelivery
 from everact.actors.part import part_of
@@ -35,7 +35,7 @@ def ending(
     ctx = delivery.ctx
     record = delivery.ticket.record
     counted = delivery.counted and status != st.QUEUED and not delivery.parked
-    follow_ups = cast("Sequence[Ticket]", ctx._buffer or ())
+    follow_ups: Sequence[Any] = ctx._buffer or ()  # tickets, to the context only what it may know of them
     outcome = Outcome(
         id=record.id,
         seq=record.seq,
@@ -85,7 +85,7 @@ def is_uncertain(delivery: Delivery) -> bool:
     if not delivery.counted:
         return False
     error = delivery.error
-    stopped = delivery.ctx.cancellation.cancelled or isinstance(error, TaskTimeout)
+    stopped = delivery.ctx._stop_reason is not None or isinstance(error, TaskTimeout)
     return stopped or isinstance(error, ResultError) or delivery.hook_failures > 0
 
 

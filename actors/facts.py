@@ -46,8 +46,11 @@ class Facts:
         """One transaction, which began at a monotonic time."""
         if self.tally is not None:
             seconds = self._runtime.monotonic() - began
-            self.tally.commit_seconds.observe([int(seconds * 1_000_000)])
-            self.tally.commit_writes.observe([len(batch.outcomes) + len(batch.inserts) + len(batch.cancels)])
+            rows = len(batch.outcomes) + len(batch.inserts) + len(batch.cancels)
+            gathered = self.tally.commits.gathered
+            gathered.extend((int(seconds * 1_000_000), rows))
+            if len(gathered) >= BULK:
+                self.tally.commits.sort_in()
 
     def stored(self, tickets: Sequence[Ticket]) -> None:
         """New tasks."""
@@ -62,10 +65,10 @@ class Facts:
         series.ended[outcome.status] += 1
         started = outcome.started
         if started is not None and outcome.attempt != outcome.expected:  # `handle` was called, and the attempt counts
-            times = series.times
-            times.extend((started - finish.ticket.record.due, (outcome.finished or self._runtime.now()) - started))
-            if len(times) >= BULK:
-                series.sort_in()
+            gathered = series.times.gathered
+            gathered.extend((started - finish.ticket.record.due, (outcome.finished or self._runtime.now()) - started))
+            if len(gathered) >= BULK:
+                series.times.sort_in()
 
     def followed(self, finish: FinishDelivery, follow_ups: Sequence[Ticket], committed: Committed) -> None:
         """What followed from the end of a delivery; some of what it asked for may have met a taken key."""

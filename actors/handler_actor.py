@@ -158,8 +158,8 @@ class HandlerActor(Guarded):
                 continue
             if self.awaiting:
                 return False
-            if self._gathered and self._inline and not self.pool.has_work:
-                self.pool.take_in(self.node.journal.flush)
+            if self._gathered:
+                self._before_the_next()
             if self.instance is None and not (self.pool.has_work and await self.start_instance(generation)):
                 return False
             ticket = self.pool.take()
@@ -167,35 +167,47 @@ class HandlerActor(Guarded):
                 if self.pool.spill.rank is not None:
                     self._ask_for_more()
                 return False
-            if self._gathered and not self._inline:
-                self.node.journal.flush()  # what this thread keeps back must not wait for what it does next
-            if await self._serve(ticket):
+            delivery = self._open(ticket)
+            if delivery is None:
+                continue
+            step = self._first_step(delivery)
+            # Most deliveries end in their first step, and need no coroutine.
+            if self._put_down(delivery) if step is None else await self._play(delivery, step):
                 return True
             served += 1
             if self.spec.is_async and served % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
         return True
 
+    def _before_the_next(self) -> None:
+        """Take new tasks in if there is nothing to do; else what this thread keeps back must not wait for that."""
+        if not self._inline:
+            if self.pool.has_work:
+                self.node.journal.flush()
+        elif not self.pool.has_work:
+            self.pool.take_in(self.node.journal.flush)
+
     def _ask_for_more(self) -> None:
         """Usually the journal reads on by itself; not if the last tickets here were cancelled ones."""
         if not self.pool.stalled:
             self.node.journal.submit(InTurn(self.node.journal.router.go_on))
 
-    async def _serve(self, ticket: Ticket) -> bool:
-        delivery = self._open(ticket)
-        if delivery is None:
-            return False
-        record, attempt = ticket.record, self._attempt
-        step: Any = attempt.run
+    def _first_step(self, delivery: Delivery) -> Any:
+        """What to do with a delivery that was opened; None if that is done already."""
+        record, attempt = delivery.ticket.record, self._attempt
+        self.current = delivery
+        current_delivery.set(delivery)
         if record.flow is not None and record.flow.own:
-            delivery.undoing, step = True, attempt.undo
-        elif record.cancel_requested is not None:
-            step = attempt.cancelled
-        elif attempt.is_plain:
-            self.current = delivery
-            current_delivery.set(delivery)
-            step = attempt.call(delivery)
-        return await self._play(delivery, step)
+            delivery.undoing = True
+            return attempt.undo
+        if record.cancel_requested is not None:
+            return attempt.cancelled
+        return attempt.call(delivery) if attempt.is_plain else attempt.run
+
+    def _put_down(self, delivery: Delivery) -> bool:
+        if self.current is delivery:
+            self.current = None
+        return delivery.abandoned
 
     def _open(self, ticket: Ticket) -> Delivery | None:
         """Begin a delivery; None if the task is not run now."""
@@ -227,9 +239,7 @@ class HandlerActor(Guarded):
             current_delivery.set(delivery)
             while step is not None:
                 step = await step(delivery)
-        if self.current is delivery:
-            self.current = None
-        return delivery.abandoned
+        return self._put_down(delivery)
 
     async def _obey(self, message: Any, generation: int) -> bool:
         kind = type(message)

@@ -83,7 +83,7 @@ class Journal(ThreadActor):
         self.submit: Callable[[Any], None] = self._run_inline if storage.inline else self._tell_unless_over
         self.settlement.submit = self.submit
         self.gathers = storage.inline
-        self.gathered: deque[FinishDelivery | StoreTasks] = deque()
+        self.gathered: deque[FinishDelivery | Ticket] = deque()
         self.finish: Callable[[FinishDelivery], None] = self._finish_inline if storage.inline else self._finish_durable
         self._dismissal: BaseException | None = None
         self.reserve = Reserve(storage, self.submit)
@@ -151,19 +151,18 @@ class Journal(ThreadActor):
             or self._stream.active
         ):
             return False
-        message = StoreTasks((ticket,), None)
-        self.gathered.append(message)
+        self.gathered.append(ticket)
         if self._dismissal is not None:  # looked at after it is in its place, as in `_tell_unless_over`
-            return not self._taken_back(message)
+            return not self._taken_back(ticket)
         if len(self.gathered) >= GATHERED:
             self._run_turns()
         else:
             pool.wake(1)
         return True
 
-    def _taken_back(self, message: StoreTasks) -> bool:
+    def _taken_back(self, ticket: Ticket) -> bool:
         try:
-            self.gathered.remove(message)
+            self.gathered.remove(ticket)
         except ValueError:
             return False  # the last turn of all has it
         return True
@@ -212,7 +211,8 @@ class Journal(ThreadActor):
     def _guarded_batch(self, messages: list[Any]) -> None:
         gathered = self.gathered
         if gathered:
-            messages = [gathered.popleft() for _ in range(len(gathered))] + messages
+            taken: list[Any] = [gathered.popleft() for _ in range(len(gathered))]
+            messages = [StoreTasks(taken, None), *messages] if self.inline else taken + messages
         super()._guarded_batch(messages)
 
     def on_batch(self, messages: list[Any]) -> None:

@@ -94,10 +94,10 @@ class Pool:
 
     def wake(self, count: int) -> None:
         """Wake up to `count` idle cells."""
-        while count > 0 and not (self.suspended or self.closed):
+        while count > 0 and self._idle and not (self.suspended or self.closed):
             try:
                 cell = self._idle.pop()
-            except IndexError:
+            except IndexError:  # another thread was faster
                 return
             if cell.wake():
                 count -= 1

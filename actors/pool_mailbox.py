@@ -17,11 +17,15 @@ class PoolMailbox:
     Each priority has a second lane, before its first one, for tasks that have waited through a crash.
 
     Safe to use from any thread without a lock: adding to and taking from a deque are single steps.
+
+    Attributes:
+        ranked: Whether it has ever held anything but tickets of the usual priority.
     """
 
-    __slots__ = ("_lanes", "_order", "_usual")
+    __slots__ = ("_lanes", "_order", "_usual", "ranked")
 
     def __init__(self) -> None:
+        self.ranked = False
         self._usual: deque[Ticket] = deque()
         self._lanes: dict[int, deque[Ticket]] = {0: self._usual}
         self._order: tuple[deque[Ticket], ...] = (self._usual,)
@@ -74,11 +78,6 @@ class PoolMailbox:
         """The lowest priority of the tickets; above all if there are none."""
         return min((place // 2 for place, lane in list(self._lanes.items()) if lane), default=ABOVE_ALL)
 
-    @property
-    def ranked(self) -> bool:
-        """Whether it has ever held anything but tickets of the usual priority."""
-        return len(self._order) > 1
-
     def __bool__(self) -> bool:
         return bool(self._usual) or any(self._order)
 
@@ -89,5 +88,6 @@ class PoolMailbox:
         lane = self._lanes.get(place)
         if lane is None:
             lane = self._lanes[place] = deque()
+            self.ranked = True
             self._order = tuple(self._lanes[each] for each in sorted(self._lanes, reverse=True))
         return lane

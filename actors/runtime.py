@@ -157,7 +157,7 @@ class ThreadRuntime:
 
     def new_id(self) -> bytes:
         """See `Runtime.new_id`."""
-        return uuid7_bytes(time.time_ns() // 1_000_000, self._chance(74))
+        return uuid7_bytes(time.time_ns() // 1_000_000, self._chance(80))
 
     def spawn(self, run: Callable[[], None], name: str, role: str | None = None, *, daemon: bool = True) -> Thread:
         """See `Runtime.spawn`."""

@@ -145,7 +145,7 @@ class Settlement:
                 self.submit(InTurn(self.look_around))  # what it made of its workflow was not told
         if finish.ticket.claimed:
             self.router.ended(finish.ticket)
-        if (series := finish.ticket.pool.series) is not None and not is_parked(outcome):
+        if (series := finish.ticket.pool.series) is not None and (outcome.part is None or not is_parked(outcome)):
             self.facts.ended(finish, series)  # before the record is brought up to date
         heir = settle_finish(finish, self._tickets)
         if heir is not None:

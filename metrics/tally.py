@@ -53,29 +53,22 @@ class Histogram:
         return copy
 
 
-class Series:
-    """The numbers of one task type.
+class Pairs:
+    """Two histograms of values that come together, gathered before they are counted.
 
-    One thread at a time adds to them, in place: this is done for every task, and a call for each would cost as much
-    again as the counting.
+    One thread at a time adds to `gathered`, in place: this is done for every task, and a call for each would cost as
+    much again as the counting.
 
     Attributes:
-        task, queue: Its labels.
-        dispatched: Tasks stored.
-        ended: Outcomes by status; SCHEDULED is an attempt that is followed by another.
-        times: Microseconds of the last attempts: from due to begun, from begun to ended, and so on by turns.
+        gathered: One value for the first histogram, one for the second, and so on by turns.
     """
 
-    __slots__ = ("_lock", "_run", "_wait", "dispatched", "ended", "queue", "task", "times")
+    __slots__ = ("_first", "_lock", "_second", "gathered")
 
-    def __init__(self, task: str, queue: str, lock: AbstractContextManager[Any]) -> None:
-        self.task = task
-        self.queue = queue
-        self.dispatched = 0
-        self.ended = [0] * (st.QUARANTINED + 1)
-        self.times: list[int] = []
-        self._wait = Histogram(RUN_BUCKETS)
-        self._run = Histogram(RUN_BUCKETS)
+    def __init__(self, first: Histogram, second: Histogram, lock: AbstractContextManager[Any]) -> None:
+        self.gathered: list[int] = []
+        self._first = first
+        self._second = second
         self._lock = lock
 
     def sort_in(self) -> None:
@@ -83,32 +76,62 @@ class Series:
         # With the lock, or a scrape could see a value twice, and the next one less than the last: a counter that
         # falls is one that was reset, to Prometheus.
         with self._lock:
-            self._wait.observe(self.times[::2])
-            self._run.observe(self.times[1::2])
-            self.times.clear()
+            self._first.observe(self.gathered[::2])
+            self._second.observe(self.gathered[1::2])
+            self.gathered.clear()
+
+    @property
+    def first(self) -> Histogram:
+        """The first one, with all that has been gathered."""
+        with self._lock:
+            return self._first.with_more(self.gathered[::2])
+
+    @property
+    def second(self) -> Histogram:
+        """The second one."""
+        with self._lock:
+            return self._second.with_more(self.gathered[1::2])
+
+
+class Series:
+    """The numbers of one task type. One thread at a time adds to them.
+
+    Attributes:
+        task, queue: Its labels.
+        dispatched: Tasks stored.
+        ended: Outcomes by status; SCHEDULED is an attempt that is followed by another.
+        times: Of attempts, in microseconds: from due to begun, from begun to ended.
+    """
+
+    __slots__ = ("dispatched", "ended", "queue", "task", "times")
+
+    def __init__(self, task: str, queue: str, lock: AbstractContextManager[Any]) -> None:
+        self.task = task
+        self.queue = queue
+        self.dispatched = 0
+        self.ended = [0] * (st.QUARANTINED + 1)
+        self.times = Pairs(Histogram(RUN_BUCKETS), Histogram(RUN_BUCKETS), lock)
 
     @property
     def wait(self) -> Histogram:
         """From due to begun."""
-        with self._lock:
-            return self._wait.with_more(self.times[::2])
+        return self.times.first
 
     @property
     def run(self) -> Histogram:
         """From begun to ended."""
-        with self._lock:
-            return self._run.with_more(self.times[1::2])
+        return self.times.second
 
 
 class Tally:
     """The numbers of one system.
 
     Args:
-        lock: Keeps a scrape and `Series.sort_in` apart.
+        lock: Keeps a scrape and `Pairs.sort_in` apart.
 
     Attributes:
         series: By task type and queue.
-        commit_seconds, commit_writes: Of the journal's transactions.
+        commits: Of the journal's transactions: microseconds, and rows that they wrote.
         decisions: What supervision decided, by kind of actor and directive.
         workflows: How often workflows went into each state.
         compensations: What undo entries have become.
@@ -116,14 +139,23 @@ class Tally:
 
     def __init__(self, lock: AbstractContextManager[Any]) -> None:
         self.series: dict[tuple[str, str], Series] = {}
-        self.commit_seconds = Histogram(COMMIT_BUCKETS)
-        self.commit_writes = Histogram(BATCH_BUCKETS, unit=1)
+        self.commits = Pairs(Histogram(COMMIT_BUCKETS), Histogram(BATCH_BUCKETS, unit=1), lock)
         self.decisions: dict[tuple[str, str], int] = {}
         self.workflows: dict[str, int] = {}
         self.compensations: dict[str, int] = {}
         self._lock = lock
         self._tasks: set[str] = set()
         self._queues: set[str] = set()
+
+    @property
+    def commit_seconds(self) -> Histogram:
+        """How long the transactions took."""
+        return self.commits.first
+
+    @property
+    def commit_writes(self) -> Histogram:
+        """How many rows each of them wrote."""
+        return self.commits.second
 
     def series_of(self, task: str, queue: str) -> Series:
         """The numbers of a task type; above `MOST_VALUES` types or queues, of all the others together.

@@ -201,7 +201,7 @@ class HandlerSupervisor(PooledActor):
         heir.ctx._state = delivery.ctx._state
         heir.ctx._intent = copy.copy(delivery.ctx._intent)  # what it had promised may be needed
         heir.undoing = delivery.undoing
-        heir.ctx.cancellation = delivery.ctx.cancellation
+        heir.ctx._token = delivery.ctx.cancellation
         ticket.delivery = heir
         return heir
 

@@ -93,7 +93,6 @@ class CancellationToken(msgspec.Struct, eq=False):
         False
     """
 
-    # One is made for each attempt: as a Struct that takes two thirds of the time that `__init__` takes.
     _runtime: TokenRuntime | None = None
     _reason: CancelReason | None = None
     _gates: list[Gate] = msgspec.field(default_factory=list)

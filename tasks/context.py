@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, MutableMapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from everact.tasks.cancellation import CancellationToken, TokenRuntime
+from everact.tasks.cancellation import CancellationToken, CancelReason, TokenRuntime
 from everact.tasks.errors import AttemptOver, CompensationError
 from everact.tasks.failure import storable
 from everact.tasks.record import CLEANUP, TASK, Record
@@ -35,6 +36,11 @@ class ContextServices(TokenRuntime, Protocol):
     @property
     def system(self) -> Any:
         """The running ActorSystem."""
+        ...
+
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """A lock for what all contexts do rarely and shortly."""
         ...
 
     def prepare(self, task: object, options: dict[str, Any], parent: Record) -> FollowUp:
@@ -91,19 +97,31 @@ class TaskContext(msgspec.Struct, eq=False):
         attempt: Which call of `handle` this is, counted from 1.
         result: What `handle` returned; set in `on_completed`, None before. In `compensate`: what the step that is
             undone had returned; None if its outcome is unknown.
-        cancellation: The token that fires when this attempt should stop.
     """
 
     _services: ContextServices
     _record: Record
     task: Any
     attempt: int
-    cancellation: CancellationToken
     result: Any = None
     _buffer: list[FollowUp] | None = None
     _intent: Intent | None = None
     _state: dict[str, Any] | None = None
     _over: bool = False
+    _token: CancellationToken | None = None
+
+    @property
+    def cancellation(self) -> CancellationToken:
+        """The token that fires when this attempt should stop."""
+        if self._token is None:  # most attempts are never asked to stop, nor look
+            with self._services.lock:
+                if self._token is None:  # somebody may have asked it to stop at this very moment
+                    self._token = CancellationToken(self._services)
+        return self._token
+
+    @property
+    def _stop_reason(self) -> CancelReason | None:
+        return None if self._token is None else self._token.reason
 
     @property
     def task_id(self) -> UUID:
@@ -275,7 +293,7 @@ class TaskContext(msgspec.Struct, eq=False):
 
 def context_of(services: ContextServices, record: Record, task: Any) -> TaskContext:
     """Make the context of a task's next attempt."""
-    return TaskContext(services, record, task, record.attempt + 1, CancellationToken(services))
+    return TaskContext(services, record, task, record.attempt + 1)
 
 
 def as_cleanup(record: Record) -> None:

@@ -8,12 +8,17 @@ TaskId = UUID | str
 """What the public API takes wherever it asks for an id."""
 
 
+_48_BITS = 0xFFFF_FFFF_FFFF
+_RANDOM = 0x0FFF_3FFF_FFFF_FFFF_FFFF
+_VERSION_AND_VARIANT = 0x7000_8000_0000_0000_0000
+
+
 def uuid7_bytes(milliseconds: int, randomness: int) -> bytes:
     """Build the 16 bytes of a UUIDv7.
 
     Args:
         milliseconds: Wall-clock time since the Unix epoch.
-        randomness: At least 74 random bits; higher bits are ignored.
+        randomness: 80 random bits, of which version and variant take the place of 6; higher bits are ignored.
 
     Returns:
         The id in network byte order, so that comparing bytes compares times.
@@ -22,10 +27,7 @@ def uuid7_bytes(milliseconds: int, randomness: int) -> bytes:
         >>> UUID(bytes=uuid7_bytes(1_700_000_000_000, 0)).version
         7
     """
-    high = randomness >> 62 & 0xFFF
-    low = randomness & 0x3FFF_FFFF_FFFF_FFFF
-    value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | 0x7000 << 64 | high << 64 | 0x8000_0000_0000_0000 | low
-    return value.to_bytes(16, "big")
+    return ((milliseconds & _48_BITS) << 80 | randomness & _RANDOM | _VERSION_AND_VARIANT).to_bytes(16, "big")
 
 
 def id_bytes(value: TaskId) -> bytes:

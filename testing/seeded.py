@@ -117,7 +117,7 @@ class SeededRuntime:
 
     def new_id(self) -> bytes:
         """See `Runtime.new_id`."""
-        return uuid7_bytes(self.now() // 1000, self._chance.getrandbits(74))
+        return uuid7_bytes(self.now() // 1000, self._chance.getrandbits(80))
 
     def queue(self) -> SeededQueue:
         """See `Runtime.queue`."""

@@ -176,4 +176,4 @@ class World:
 
     def new_id(self) -> bytes:
         """An id as a client would make one."""
-        return uuid7_bytes((EPOCH + int(self.scheduler.time * 1_000_000)) // 1000, self._chance.getrandbits(74))
+        return uuid7_bytes((EPOCH + int(self.scheduler.time * 1_000_000)) // 1000, self._chance.getrandbits(80))

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -33,7 +34,7 @@ def ticket(number: int = 1) -> Ticket:
 
 
 def delivery(of: Ticket, cell: Cell | None = None) -> Delivery:
-    services: Any = None
+    services: Any = SimpleNamespace(lock=threading.Lock())
     return Delivery(of, context_of(services, of.record, of.task), cell or Cell(), started=7)
 
 

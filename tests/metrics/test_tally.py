@@ -56,9 +56,9 @@ def test_a_scrape_never_sees_a_count_fall_while_values_are_sorted_in() -> None:
     scraper = threading.Thread(target=scrape)
     scraper.start()
     for number in range(20_000):
-        series.times.extend((number, number))
+        series.times.gathered.extend((number, number))
         if number % 7 == 0:
-            series.sort_in()
+            series.times.sort_in()
     ended.set()
     scraper.join(10)
     assert all(before <= after for before, after in itertools.pairwise(seen))

@@ -1,6 +1,7 @@
 """The context of one delivery, on engine services that only note what they are asked."""
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -35,6 +36,7 @@ class Services:
     system: Any = "the system"
     asked: list[tuple[object, dict[str, Any], Record]] = field(default_factory=list)
     error: Exception | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def prepare(self, task: object, options: dict[str, Any], parent: Record) -> Prepared:
         if self.error is not None:
@@ -82,6 +84,25 @@ def test_attempts_are_counted_from_one(services: Services, ended: int) -> None:
 
 def test_there_is_no_result_before_handle_has_returned(services: Services) -> None:
     assert context_of(services, row(), None).result is None
+
+
+def test_a_token_is_made_when_it_is_first_looked_at_and_is_one_for_all_threads(services: Services) -> None:
+    for _ in range(200):
+        ctx = context_of(services, row(), None)
+        assert ctx._stop_reason is None
+        start = threading.Barrier(2)
+
+        def fire(ctx: Any = ctx, start: Any = start) -> None:
+            start.wait(5)
+            ctx.cancellation._fire(CancelReason.USER)
+
+        other = threading.Thread(target=fire)
+        other.start()
+        start.wait(5)
+        token = ctx.cancellation
+        other.join(5)
+        assert ctx.cancellation is token
+        assert token.reason is ctx._stop_reason is CancelReason.USER
 
 
 def test_state_is_one_dict_for_the_whole_delivery(services: Services) -> None:

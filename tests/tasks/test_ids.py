@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from everact.tasks.ids import id_bytes, uuid7_bytes
 
 MILLISECONDS = st.integers(0, 2**48 - 1)
-RANDOMNESS = st.integers(0, 2**74 - 1)
+USED = 0x0FFF_3FFF_FFFF_FFFF_FFFF
+RANDOMNESS = st.integers(0, 2**80 - 1).map(lambda number: number & USED)
 
 
 @given(MILLISECONDS, RANDOMNESS)
@@ -26,7 +27,8 @@ def test_an_id_is_a_uuid_of_version_7_and_of_the_rfc_variant(milliseconds: int, 
 def test_time_and_all_74_random_bits_can_be_read_back_from_an_id(milliseconds: int, randomness: int) -> None:
     number = UUID(bytes=uuid7_bytes(milliseconds, randomness)).int
     assert number >> 80 == milliseconds
-    assert (number >> 64 & 0xFFF) << 62 | number & (1 << 62) - 1 == randomness
+    assert number & USED == randomness
+    assert USED.bit_count() == 74
 
 
 @given(st.tuples(MILLISECONDS, RANDOMNESS), st.tuples(MILLISECONDS, RANDOMNESS))
@@ -34,9 +36,11 @@ def test_ids_sort_by_their_time_and_then_by_their_randomness(one: tuple[int, int
     assert (uuid7_bytes(*one) < uuid7_bytes(*other)) == (one < other)
 
 
-@given(MILLISECONDS, RANDOMNESS, st.integers(0, 2**64))
-def test_random_bits_beyond_the_74th_are_ignored(milliseconds: int, randomness: int, beyond: int) -> None:
-    assert uuid7_bytes(milliseconds, beyond << 74 | randomness) == uuid7_bytes(milliseconds, randomness)
+@given(MILLISECONDS, RANDOMNESS, st.integers(0, 2**90))
+def test_random_bits_in_the_place_of_version_and_variant_and_beyond_are_ignored(
+    milliseconds: int, randomness: int, others: int
+) -> None:
+    assert uuid7_bytes(milliseconds, others & ~USED | randomness) == uuid7_bytes(milliseconds, randomness)
 
 
 @given(st.uuids())
