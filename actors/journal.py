@@ -154,10 +154,9 @@ class Journal(ThreadActor):
         self.gathered.append(ticket)
         if self._dismissal is not None:  # looked at after it is in its place, as in `_tell_unless_over`
             return not self._taken_back(ticket)
-        if len(self.gathered) >= GATHERED:
+        # Whoever was woken takes a while to come: the turn is run meanwhile.
+        if pool.wake(1) or len(self.gathered) >= GATHERED:
             self._run_turns()
-        else:
-            pool.wake(1)
         return True
 
     def _taken_back(self, ticket: Ticket) -> bool:

@@ -92,15 +92,17 @@ class Pool:
         """Whether no cell is idle."""
         return not self._idle
 
-    def wake(self, count: int) -> None:
-        """Wake up to `count` idle cells."""
-        while count > 0 and self._idle and not (self.suspended or self.closed):
+    def wake(self, count: int) -> bool:
+        """Wake up to `count` idle cells; says whether it has woken any."""
+        left = count
+        while left > 0 and self._idle and not (self.suspended or self.closed):
             try:
                 cell = self._idle.pop()
             except IndexError:  # another thread was faster
-                return
+                break
             if cell.wake():
-                count -= 1
+                left -= 1
+        return left < count
 
     def take_in(self, flush: Callable[[], None]) -> None:
         """Have the journal say what is new, in the thread of a cell that takes the first and wakes others for the rest.
