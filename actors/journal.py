@@ -131,7 +131,7 @@ class Journal(ThreadActor):
                 self._turnstile.append(None)
 
     def gather(self, ticket: Ticket) -> bool:
-        """Leave a new task to the turn of whoever runs or looks next, if turns run in the threads of those who send.
+        """Leave a new task to the turn of whoever runs or looks next; only if `gathers`.
 
         Nobody can tell: a cell that has nothing to do is woken for it, one that is at work takes it in when it has
         done what there is, and whoever looks calls `flush` before. A turn for a hundred tasks costs that of ten.
@@ -143,13 +143,7 @@ class Journal(ThreadActor):
             False if it must be submitted.
         """
         pool, record = ticket.pool, ticket.record
-        if (
-            not self.gathers
-            or record.workflow is not None
-            or pool.stalled
-            or pool.mailbox.ranked
-            or self._stream.active
-        ):
+        if record.workflow is not None or pool.stalled or pool.mailbox.ranked or self._stream.active:
             return False
         self.gathered.append(ticket)
         if self._dismissal is not None:  # looked at after it is in its place, as in `_tell_unless_over`

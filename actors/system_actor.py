@@ -97,15 +97,18 @@ class ThreadActor(SystemActor):
 
     def _actor_loop(self) -> None:
         inbox = self.actor_inbox
-        while not self.actor_stopped.is_set():
+        receiving = True
+        while receiving:
             batch = []
             try:
                 batch.append(inbox.get(timeout=self.wait_seconds()))
-                batch += [inbox.get() for _ in range(min(inbox.qsize(), DRAIN_LIMIT))]
+                if inbox.qsize():
+                    batch += [inbox.get() for _ in range(min(inbox.qsize(), DRAIN_LIMIT))]
             except Empty:
                 pass  # time for what is due without a message
             if self._stopping and _STOP in batch:
                 batch = [message for message in batch if message is not _STOP]
+                receiving = False
                 self.actor_stopped.set()
             self._guarded_batch(batch)
 

@@ -99,7 +99,7 @@ def store(
         StorageUnavailable: The commit failed, or did not come in time.
     """
     journal = engine.node.journal
-    if soon and journal.gather(tickets[0]):
+    if soon and journal.gathers and journal.gather(tickets[0]):
         return {}
     waiter = Waiter(engine.node.runtime.gate)
     journal.submit(StoreTasks(tickets, waiter, history))
@@ -111,7 +111,7 @@ def store(
 async def store_async(engine: Engine, tickets: Sequence[Ticket], *, soon: bool = False) -> dict[bytes, Record]:
     """As `store`, awaited."""
     journal = engine.node.journal
-    if soon and journal.gather(tickets[0]):
+    if soon and journal.gathers and journal.gather(tickets[0]):
         return {}
     waiter = LoopWaiter()
     journal.submit(StoreTasks(tickets, waiter))

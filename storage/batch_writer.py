@@ -104,8 +104,9 @@ class BatchWriter:
             self._apply_the_rest(batch)
         if self._ledger is not None:
             self._close_ledger(self._ledger)
-        for rows in chunks(self._history, statements.ROWS):
-            statements.note(self._connection, rows)
+        if self._history:
+            for rows in chunks(self._history, statements.ROWS):
+                statements.note(self._connection, rows)
 
     def _apply_the_rest(self, batch: Batch) -> None:
         self._end(batch.cancels, ())
@@ -124,7 +125,7 @@ class BatchWriter:
         """Write outcomes, then what follows from those that took effect, then the other inserts."""
         if self._ledger is not None:
             outcomes = self._without_parked_before(outcomes)
-        ended = self._update(outcomes, statements.end)
+        ended = self._update(outcomes, statements.end) if outcomes else ()
         self._history += [outcome.history for outcome in ended if outcome.history is not None]
         follow_ups = [record for outcome in ended for record in outcome.follow_ups]
         if self._ledger is not None:

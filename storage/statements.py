@@ -11,7 +11,7 @@ column never holds, and turned into NULL by `nullif`.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 import msgspec
@@ -76,14 +76,11 @@ def padded(rows: int) -> int:
     return -(-rows // step) * step
 
 
-def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+def chunks(items: Sequence[T], size: int) -> Sequence[Sequence[T]]:
     """Cut a sequence into pieces of at most `size`."""
     if len(items) <= size:
-        if items:
-            yield items
-        return
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+        return (items,) if items else ()
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 # Inserts. The conflict targets are named, and the id comes first: a row that stands there already is left out,
