@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 # Bytes travel as hex: JSON has none, and SQLite 3.40 has no base64.
 _BLOBS = ("parent", "workflow", "retry_of", "result")
-_COLUMNS = [
+_MAIN = [
     "seq",
     "id",
     "type",
@@ -27,29 +27,32 @@ _COLUMNS = [
     "priority",
     "due",
     "attempt",
-    "crashes",
-    "suspect",
     "created",
     "started",
     "finished",
-    "codec",
-    "version",
-    "key_id",
-    "key",
     "queue",
     "kind",
-    "tags",
-    "parent",
-    "workflow",
-    "retry_of",
-    "cancel_requested",
-    "headers",
-    "error",
-    "result",
     "payload",
     "checksum",
-    "flow",
 ]
+_REST = {
+    "crashes": "0",
+    "suspect": "0",
+    "codec": "'json'",
+    "version": "1",
+    "key_id": "NULL",
+    "key": "NULL",
+    "tags": "NULL",
+    "parent": "NULL",
+    "workflow": "NULL",
+    "retry_of": "NULL",
+    "cancel_requested": "NULL",
+    "headers": "NULL",
+    "error": "NULL",
+    "result": "NULL",
+    "flow": "NULL",
+}
+"""Columns that have these values in nearly all rows: they are read together, and only where one has not."""
 
 
 def _cell(column: str) -> str:
@@ -58,7 +61,13 @@ def _cell(column: str) -> str:
     return f"iif({column} IS NULL, NULL, hex({column}))" if column in _BLOBS else column
 
 
-RECORD = ", ".join(map(_cell, _COLUMNS))
+def _record() -> str:
+    usual = " AND ".join(f"{column} IS {value}" for column, value in _REST.items())
+    rest = f"iif({usual}, NULL, json_array({', '.join(map(_cell, _REST))}))"
+    return ", ".join([*map(_cell, _MAIN), rest])
+
+
+RECORD = _record()
 """What `as_record` reads."""
 
 _decode_rows = msgspec.json.Decoder(list[list[Any]]).decode
@@ -113,7 +122,7 @@ def as_record(row: list[Any]) -> Record:
 
     What cannot be decoded is left out: the engine quarantines such a task, and can only do so if it gets it.
     """
-    return Record(
+    record = Record(
         seq=row[0],
         id=bytes.fromhex(row[1]),
         type=row[2],
@@ -122,29 +131,29 @@ def as_record(row: list[Any]) -> Record:
         priority=row[5],
         due=row[6],
         attempt=row[7],
-        crashes=row[8],
-        suspect=bool(row[9]),
-        created=row[10],
-        started=row[11],
-        finished=row[12],
-        codec=row[13],
-        version=row[14],
-        key_id=row[15],
-        key=row[16],
-        queue=row[17],
-        kind=row[18],
-        tags=_decoded(_decode_tags, row[19]) or (),
-        parent=_bytes(row[20]),
-        workflow=_bytes(row[21]),
-        retry_of=_bytes(row[22]),
-        cancel_requested=row[23],
-        headers=_decoded(_decode_headers, row[24]),
-        error=_decoded(_decode_error, row[25]),
-        result=_bytes(row[26]),
-        payload=bytes.fromhex(row[27]),
-        checksum=row[28],
-        flow=_decoded(_decode_flow, row[29]),
+        created=row[8],
+        started=row[9],
+        finished=row[10],
+        queue=row[11],
+        kind=row[12],
+        payload=bytes.fromhex(row[13]),
+        checksum=row[14],
     )
+    if row[15] is not None:
+        _add_rest(record, row[15])
+    return record
+
+
+def _add_rest(record: Record, rest: list[Any]) -> None:
+    record.crashes, suspect, record.codec, record.version, record.key_id, record.key, *others = rest
+    record.suspect = bool(suspect)
+    tags, parent, workflow, retry_of, record.cancel_requested, headers, error, result, flow = others
+    record.tags = _decoded(_decode_tags, tags) or ()
+    record.parent, record.workflow = _bytes(parent), _bytes(workflow)
+    record.retry_of, record.result = _bytes(retry_of), _bytes(result)
+    record.headers = _decoded(_decode_headers, headers)
+    record.error = _decoded(_decode_error, error)
+    record.flow = _decoded(_decode_flow, flow)
 
 
 def _bytes(text: str | None) -> bytes | None:
