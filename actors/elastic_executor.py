@@ -12,6 +12,10 @@ AT_ONCE = 8
 """Up to so many threads, a turn that finds none idle gets a new one at once."""
 PACE_SECONDS = 0.002
 """So often it is looked whether turns wait because all threads are blocked."""
+LATE = 1.5
+"""A look that took so many times longer to come than it should."""
+PATIENCE = 5
+"""So many looks in a row at which turns wait are believed even then."""
 HOLD_SECONDS = 0.001
 """How long a thread with nothing to do keeps back what must not be kept back for longer."""
 
@@ -44,6 +48,8 @@ class ElasticExecutor:
         self._unpaced = [None]  # one token while nobody looks after those that wait
         self._served = 0
         self._served_before = 0
+        self._paced_at = 0.0
+        self._stalls = 0
         self._closed = False
 
     def submit(self, turn: Turn) -> None:
@@ -70,9 +76,11 @@ class ElasticExecutor:
     # -- threads -------------------------------------------------------------------------------------------
 
     def _give(self, turn: Turn) -> bool:
+        if not self._idle:
+            return False
         try:
             self._idle.pop()
-        except IndexError:
+        except IndexError:  # another one was faster
             return False
         self._work.put(turn)
         return True
@@ -132,6 +140,7 @@ class ElasticExecutor:
         except IndexError:
             return
         self._served_before = self._served
+        self._paced_at = self._runtime.monotonic()
         self.call_after(PACE_SECONDS, self._grow)
 
     def _grow(self) -> None:
@@ -141,10 +150,18 @@ class ElasticExecutor:
             self._hand_out()
         if not self._waiting:
             return
-        if self._served - self._served_before < len(self._threads):
+        if self._served - self._served_before >= len(self._threads):
+            self._stalls = 0
+        elif self._more_would_help():
             for _ in range(max(1, len(self._threads) // 4)):
                 self._spawn_for_one()
         self._pace()
+
+    def _more_would_help(self) -> bool:
+        """Not if this very look comes late: then it is the interpreter lock, or a processor, that turns wait for."""
+        self._stalls += 1
+        late = self._runtime.monotonic() - self._paced_at > LATE * PACE_SECONDS
+        return not late or self._stalls % PATIENCE == 0
 
     def _hand_out(self) -> None:
         try:

@@ -190,8 +190,9 @@ class Journal(ThreadActor):
         """Have done what has gathered: here and now if turns run in the threads of those who send, else soon."""
         if self.inline:
             self._run_turns()
-        elif self.gathered:
-            self.submit(InTurn(_nothing))
+        else:
+            for message in self._take_gathered():
+                self.submit(message)
 
     def catch_up(self, timeout: float) -> None:
         """As `flush`; and if another thread runs a turn, wait for it: what this one has dispatched may be in there."""
@@ -202,11 +203,19 @@ class Journal(ThreadActor):
             waiter.wait(timeout)
 
     def _guarded_batch(self, messages: list[Any]) -> None:
-        gathered = self.gathered
-        if gathered:
-            taken: list[Any] = [gathered.popleft() for _ in range(len(gathered))]
+        if self.gathered:
+            taken: list[Any] = self._take_gathered()
             messages = [StoreTasks(taken, None), *messages] if self.inline else taken + messages
         super()._guarded_batch(messages)
+
+    def _take_gathered(self) -> list[FinishDelivery | Ticket]:
+        taken: list[FinishDelivery | Ticket] = []
+        for _ in range(len(self.gathered)):
+            try:
+                taken.append(self.gathered.popleft())
+            except IndexError:  # another thread has taken some back, or sent them on
+                break
+        return taken
 
     def on_batch(self, messages: list[Any]) -> None:
         """Commit what has gathered; of what storage does not take, commit those parts that it may take."""
@@ -378,7 +387,3 @@ class Journal(ThreadActor):
 def _answer(waiter: Waiter, now: int) -> None:  # noqa: ARG001 - the signature is InTurn's
     waiter.settle()
     waiter._release()
-
-
-def _nothing(now: int) -> None:
-    """What gathered is taken along by any turn."""

@@ -79,10 +79,10 @@ class PoolMailbox:
         return min((place // 2 for place, lane in list(self._lanes.items()) if lane), default=ABOVE_ALL)
 
     def __bool__(self) -> bool:
-        return bool(self._usual) or any(self._order)
+        return bool(self._usual) or (self.ranked and any(self._order))
 
     def __len__(self) -> int:
-        return sum(map(len, self._order))
+        return sum(map(len, self._order)) if self.ranked else len(self._usual)
 
     def _lane(self, place: int) -> deque[Ticket]:
         lane = self._lanes.get(place)

@@ -124,15 +124,15 @@ class Router:
 
     def _offer(self, pool: Pool, tickets: list[Ticket]) -> None:
         spill = pool.spill
-        if spill.rank is not None or (spill.bounded and len(pool.mailbox) + len(tickets) > spill.high):
-            tickets, left = spill.fit(tickets, len(pool.mailbox), pool.mailbox.lowest)
-            if left:
-                self._leave(left)
-                self._spilled[pool] = None
-            if not tickets:
-                return
-        pool.offer(tickets)
-        if spill.bounded and len(pool.mailbox) > 2 * spill.high:
+        if spill.rank is None and len(pool.mailbox) + len(tickets) <= spill.high:
+            pool.offer(tickets)
+            return
+        tickets, left = spill.fit(tickets, len(pool.mailbox), pool.mailbox.lowest)
+        if left:
+            self._leave(left)
+            self._spilled[pool] = None
+        if tickets:
+            pool.offer(tickets)
             self._make_room(pool)
 
     def _make_room(self, pool: Pool) -> None:

@@ -20,16 +20,14 @@ class Spill:
         rank: The highest priority that may be waiting in storage; None if nothing waits there.
         high: How many tasks the mailbox may have.
         low: At how many tasks in the mailbox to read a page.
-        bounded: Whether there is a limit at all.
     """
 
-    __slots__ = ("bounded", "high", "low", "rank")
+    __slots__ = ("high", "low", "rank")
 
     def __init__(self, high: float = math.inf) -> None:
         self.rank: int | None = None
         self.high = high
         self.low = high if high == math.inf else high // 2
-        self.bounded = high < math.inf
 
     def fit(
         self, tickets: Sequence[Ticket], length: int, lowest: int = -ABOVE_ALL

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from everact.actors import elastic_executor
-from everact.actors.elastic_executor import AT_ONCE, ElasticExecutor
+from everact.actors.elastic_executor import AT_ONCE, LATE, PACE_SECONDS, PATIENCE, ElasticExecutor
 from everact.actors.runtime import ThreadRuntime
 
 WAIT = 30.0
@@ -19,7 +19,10 @@ class Bench:
 
     def __init__(self) -> None:
         self.calls: list[Callable[[], object]] = []
-        self.executor = ElasticExecutor(ThreadRuntime(), "bench")
+        self.time = 0.0
+        runtime = ThreadRuntime()
+        runtime.monotonic = lambda: self.time
+        self.executor = ElasticExecutor(runtime, "bench")
         self.executor.call_after = lambda seconds, fn: self.calls.append(fn)
         self.begun = threading.Semaphore(0)
         self.release = threading.Event()
@@ -43,8 +46,9 @@ class Bench:
     def have_ended(self, count: int) -> bool:
         return all(self.ended.acquire(timeout=WAIT) for _ in range(count))
 
-    def look(self) -> None:
-        """What the timer does after `PACE_SECONDS`."""
+    def look(self, late: float = 1.0) -> None:
+        """What the timer does after `PACE_SECONDS`, or `late` times that."""
+        self.time += late * PACE_SECONDS
         self.calls.pop()()
 
 
@@ -72,6 +76,18 @@ def test_more_get_a_thread_when_those_that_are_there_do_not_get_on(bench: Bench)
         assert bench.have_begun(min(2, 5 - begun))  # a quarter of eight, so long as there are any
         begun += 2
     assert not bench.executor._waiting
+
+
+def test_where_the_processor_is_what_turns_wait_for_threads_come_seldom(bench: Bench) -> None:
+    bench.submit(AT_ONCE + 5)
+    assert bench.have_begun(AT_ONCE)
+    for _ in range(PATIENCE - 1):
+        bench.look(late=2 * LATE)
+    assert len(bench.executor._threads) == AT_ONCE
+    bench.look(late=2 * LATE)
+    assert bench.have_begun(2)
+    bench.look()
+    assert bench.have_begun(2)
 
 
 def test_a_thousand_short_turns_are_done_by_a_few_threads(bench: Bench) -> None:
