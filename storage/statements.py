@@ -243,7 +243,7 @@ FROM (VALUES {rows}) AS new WHERE seq = new.column1
 )
 
 
-_ONE_OUTCOME = """
+ONE_OUTCOME = """
 UPDATE task SET
     status = CASE WHEN owner = ? AND attempt = ? AND status < 3 THEN ? END,
     suspect = suspect AND attempt = ?,
@@ -268,7 +268,7 @@ def end(connection: sqlite3.Connection, outcomes: Sequence[Outcome]) -> int:
         if len(outcomes) == 1:
             seq, owner, expected, status, attempt, *rest = _ending(outcomes[0])
             parameters = (owner, expected, status, attempt, attempt, *rest, seq)
-            return connection.execute(_ONE_OUTCOME, parameters).rowcount
+            return connection.execute(ONE_OUTCOME, parameters).rowcount
         return OUTCOME.execute(connection, [value for o in outcomes for value in _ending(o)])
     except sqlite3.IntegrityError:
         return 0

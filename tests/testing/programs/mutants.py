@@ -175,10 +175,13 @@ def commits_apart(patch: Planting) -> None:
 def has_no_fence(patch: Planting) -> None:
     fence = "CASE WHEN owner = new.column2 AND attempt = new.column3 AND status < 3 THEN new.column4 END"
     text = statements.OUTCOME._before + "{rows}" + statements.OUTCOME._after
+    one = "CASE WHEN owner = ? AND attempt = ? AND status < 3 THEN ? END"
     assert fence in text
+    assert one in statements.ONE_OUTCOME
     patch.setattr(
         statements, "OUTCOME", statements.ManyRows(text.replace(fence, "new.column4"), "(?,?,?,?,?,?,?,?,?,?)")
     )
+    patch.setattr(statements, "ONE_OUTCOME", statements.ONE_OUTCOME.replace(one, "CASE WHEN ? OR ? OR true THEN ? END"))
 
 
 @mutant("a failing task ends without its error")
