@@ -102,7 +102,7 @@ class HandlerActor(Guarded):
         if self.spec.is_async:
             self._runner = asyncio.current_task()
         elif self._gathered and not self._inline:
-            self.node.journal.flush()
+            self.node.journal.let_go()
         while True:
             left_behind = False
             try:
@@ -133,12 +133,12 @@ class HandlerActor(Guarded):
     def _rest(self) -> bool:
         """End the turn; True if there is more to do after all, and this turn is the one to do it."""
         if self._lets_go:
-            self.node.journal.flush()
+            self.node.journal.let_go()
         if not self.awaiting:
             self.pool.rest(self)
         self._turnstile.append(None)
         if self._gathered and self._inline:
-            self.node.journal.flush()  # nobody wakes a cell that has not come to rest
+            self.node.journal.let_go()  # nobody wakes a cell that has not come to rest
         if not (self.actor_inbox.qsize() or (not self.awaiting and self.pool.has_work)):
             return False
         try:
@@ -183,9 +183,9 @@ class HandlerActor(Guarded):
         """Take new tasks in if there is nothing to do; else what this thread keeps back must not wait for that."""
         if not self._inline:
             if self.pool.has_work:
-                self.node.journal.flush()
+                self.node.journal.let_go()
         elif not self.pool.has_work:
-            self.pool.take_in(self.node.journal.flush)
+            self.pool.take_in(self.node.journal.let_go)
 
     def _ask_for_more(self) -> None:
         """Usually the journal reads on by itself; not if the last tickets here were cancelled ones."""

@@ -148,8 +148,9 @@ class Journal(ThreadActor):
         self.gathered.append(ticket)
         if self._dismissal is not None:  # looked at after it is in its place, as in `_tell_unless_over`
             return not self._taken_back(ticket)
-        # Whoever was woken takes a while to come: the turn is run meanwhile.
-        if pool.wake(1) or len(self.gathered) >= GATHERED:
+        if pool.wake(1):
+            pool.take_in(self._run_turns)  # whoever was woken takes a while to come, and takes the first
+        elif len(self.gathered) >= GATHERED:
             self._run_turns()
         return True
 
@@ -188,6 +189,13 @@ class Journal(ThreadActor):
 
     def flush(self) -> None:
         """Have done what has gathered: here and now if turns run in the threads of those who send, else soon."""
+        if self.inline:
+            self._run_turns()
+        elif self.gathered:
+            self.submit(InTurn(lambda now: None))  # noqa: ARG005 - any turn takes along what has gathered
+
+    def let_go(self) -> None:
+        """As `flush`, in a thread of everact's own: no Ctrl-C can come between taking a message and sending it on."""
         if self.inline:
             self._run_turns()
         else:

@@ -103,7 +103,7 @@ class Engine:
         journal.tell_restart = timer.tell_restart = self._tell_restart
         self._elastic = ElasticExecutor(runtime, f"{name}/worker")
         self._elastic.call_after = timer.call_after
-        self._elastic.keeps_back, self._elastic.let_go = journal.keeps_back, journal.flush
+        self._elastic.keeps_back, self._elastic.let_go = journal.keeps_back, journal.let_go
         self._elastic.urgent = not journal.inline
         self._loop: LoopExecutor | None = None
         self._restarts: tuple[float, ...] = ()

@@ -109,6 +109,7 @@ def forgets_what_has_gathered(patch: Planting) -> None:
 @mutant("leaves the ends of deliveries undone that have gathered in memory")
 def never_flushes(patch: Planting) -> None:
     patch.setattr(Journal, "flush", lambda journal: None)
+    patch.setattr(Journal, "let_go", lambda journal: None)
 
 
 @mutant("an error in the engine ends a turn of the journal")
