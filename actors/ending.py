@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from everact.actors.messages import FinishDelivery
 from everact.actors.part import part_of
@@ -35,7 +34,7 @@ def ending(
     ctx = delivery.ctx
     record = delivery.ticket.record
     counted = delivery.counted and status != st.QUEUED and not delivery.parked
-    follow_ups: Sequence[Any] = ctx._buffer or ()  # tickets, to the context only what it may know of them
+    follow_ups: Sequence[Ticket] = ctx._buffer or ()
     outcome = Outcome(
         id=record.id,
         seq=record.seq,

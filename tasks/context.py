@@ -104,7 +104,7 @@ class TaskContext(msgspec.Struct, eq=False):
     task: Any
     attempt: int
     result: Any = None
-    _buffer: list[FollowUp] | None = None
+    _buffer: list[Any] | None = None  # of FollowUps: the engine knows more of them than is known here
     _intent: Intent | None = None
     _state: dict[str, Any] | None = None
     _over: bool = False

@@ -108,7 +108,8 @@ class Run:
     def _dispatch(self, task: object, id: UUID) -> Record:
         self._ctx.dispatch(task, id=id, priority=self._record.priority)
         assert self._ctx._buffer is not None  # noqa: S101 - dispatch has just filled it
-        return self._ctx._buffer[-1].record
+        record: Record = self._ctx._buffer[-1].record
+        return record
 
     def _find(self, step: Step) -> Record | None:
         id = self._step_id(step)  # noqa: A001 - the task's own word
