@@ -148,9 +148,9 @@ class Journal(ThreadActor):
         self.gathered.append(ticket)
         if self._dismissal is not None:  # looked at after it is in its place, as in `_tell_unless_over`
             return not self._taken_back(ticket)
-        if pool.wake(1):
-            pool.take_in(self._run_turns)  # whoever was woken takes a while to come, and takes the first
-        elif len(self.gathered) >= GATHERED:
+        # Whoever was woken takes a while to come: the turn is run meanwhile. It wakes a cell once more, since this
+        # one may have come, found nothing yet, and gone to rest (tests/testing/test_seeded.py).
+        if pool.wake(1) or len(self.gathered) >= GATHERED:
             self._run_turns()
         return True
 

@@ -105,7 +105,7 @@ class Pool:
         return left < count
 
     def take_in(self, flush: Callable[[], None]) -> None:
-        """Have the journal say what is new; a cell that is awake takes the first, and others are woken for the rest.
+        """Have the journal say what is new, in the thread of a cell that takes the first and wakes others for the rest.
 
         What anybody offers meanwhile is in the mailbox before it is looked at here.
         """
