@@ -230,7 +230,8 @@ def test_a_temporary_child_that_failed_leaves_its_keys_as_dead_letters(system: A
     pool = system.spawn(lambda: PoolRouter(Worker, size=1, routing=Routing.BY_KEY, key=str, spec=spec))
     with pytest.raises(ValueError, match="fail"):
         pool.ask("fail")
-    with pytest.raises(Exception, match="stopped before it came to this message"):
+    # Which of the two depends on whether the router has heard of it yet.
+    with pytest.raises(Exception, match="stopped before it came to this message|have ended"):
         pool.ask("x", timeout=10)
 
 
