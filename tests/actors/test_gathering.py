@@ -6,6 +6,7 @@ import contextlib
 import pathlib
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -277,3 +278,25 @@ def test_in_memory_a_task_whose_commit_fails_runs_once_after_all(in_memory: Offi
     until(lambda: in_memory.system.counts()[TaskStatus.COMPLETED] == 1)
     assert failed
     assert handle.record().attempt == 1
+
+
+class Robbed(deque[Any]):
+    """Has one less than it says: another thread has been there in between."""
+
+    def __len__(self) -> int:
+        return super().__len__() + 1
+
+    def __bool__(self) -> bool:
+        return True
+
+
+def test_a_turn_bears_that_another_thread_takes_away_what_it_is_about_to_take(in_memory: Office) -> None:
+    engine = in_memory.system._engine
+    assert engine is not None
+    journal = engine.node.journal
+    kept, journal.gathered = journal.gathered, Robbed(["one", "two"])
+    try:
+        taken: list[Any] = [*journal._take_gathered()]
+        assert taken == ["one", "two"]
+    finally:
+        journal.gathered = kept
