@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 from everact.actors.event_stream import EventStream
 from everact.actors.journal import Journal
@@ -53,6 +54,9 @@ class Liveness:
         self._types = tuple(name for pool in pools for name in pool.names)
         self.unhandled: dict[str, int] = {}
         self._failing = False
+        self._moves = (0, 0)
+        self._looks = 0
+        self._fruitless = -1  # the last look that has found nothing
 
     def adopt_at_start(self, now: int) -> Adoption:
         """Make the first pass, before the journal runs; on a full disk with the reserve, as `Storage.open`.
@@ -75,23 +79,41 @@ class Liveness:
             self._timer.call_after(TICK_SECONDS, self._tick)
 
     def _tick(self) -> None:
-        """On the timer's thread."""
+        """On the timer's thread. The journal's is not woken if there is nothing to look for."""
         if any(pool.closed for pool in self._pools):
             return
-        self._journal.submit(InTurn(self.look_around))
+        if self._may_find_something(self._journal.runtime.now()):
+            self._looks += 1
+            self._journal.submit(InTurn(partial(self.look_around, self._looks)))
         self._timer.call_after(TICK_SECONDS, self._tick)
 
-    def look_around(self, now: int) -> None:
-        """One tick, in the journal's turn."""
+    def _may_find_something(self, now: int) -> bool:
+        if self._journal.watchers.waiting or self._journal.settlement.workflow_watchers.waiting:
+            return True
+        return not self._nothing_is_new() or not self._retention.rests(now) or bool(self._running_long(now))
+
+    def _nothing_is_new(self) -> bool:
+        """Whether a look would find what the last one has found, which was nothing."""
+        last, self._moves = self._moves, self._own_moves
+        try:
+            quiet = self._storage.quiet()
+        except StorageError:
+            return False
+        # From before the last question to after this one: storage may tell of its own commits or not.
+        unmoved = last == self._own_moves and not any(moves % 2 for moves in last)
+        return quiet and unmoved and self._looks == self._fruitless
+
+    @property
+    def _own_moves(self) -> tuple[int, int]:
+        return self._journal.patience.moves, self._retention.moves
+
+    def look_around(self, number: int, now: int) -> None:
+        """One look, in the journal's turn."""
         if any(pool.closed for pool in self._pools):
             return
         try:
-            self._taken_over(self._storage.adopt(self._types, now), now)
-            if self._failing:  # it may have been written all the same, and is not found anew then
-                self._router.look_in_storage(now, self._types)
-            self._journal.settlement.look_for_ends()
-            self._journal.settlement.look_for_asked(now)
-            self._journal.settlement.take_in_unowned(now)
+            if not self._look_in_storage(now):
+                self._fruitless = number
             self._failing = False
         except StorageError as error:
             level = logging.DEBUG if self._failing else logging.WARNING
@@ -101,6 +123,18 @@ class Liveness:
         running = self._running_long(now)
         if running:
             self._journal.submit(MarkRunning(running))
+
+    def _look_in_storage(self, now: int) -> bool:
+        """Whether there was anything, which may be there the next time, too."""
+        settlement = self._journal.settlement
+        adoption = self._storage.adopt(self._types, now)
+        self._taken_over(adoption, now)
+        if self._failing:  # it may have been written all the same, and is not found anew then
+            self._router.look_in_storage(now, self._types)
+        settlement.look_for_ends()
+        asked = settlement.look_for_asked(now)
+        unowned = settlement.take_in_unowned(now)
+        return bool(adoption.waiting or adoption.interrupted or asked or unowned)
 
     def _sweep_again(self, seconds: float) -> None:
         self._timer.call_after(seconds, lambda: self._journal.submit(InTurn(self._retention.step)))

@@ -50,6 +50,7 @@ class Patience:
 
     Attributes:
         seconds: How long callers wait for a commit.
+        moves: How often a commit has begun or ended; odd while one is under way.
     """
 
     def __init__(self, runtime: Runtime, storage: Storage, stopping: Callable[[], bool]) -> None:
@@ -61,6 +62,7 @@ class Patience:
             stopping: Whether the journal has been told to stop; from then on it waits for `STOP_SECONDS` in all.
         """
         self.seconds = 30.0
+        self.moves = 0
         self._runtime = runtime
         self._storage = storage
         self._stopping = stopping
@@ -73,6 +75,7 @@ class Patience:
             StorageBusy: The lock was not free in time; nothing was written.
             Exception: As `Storage.commit`.
         """
+        self.moves += 1
         began = self._runtime.monotonic()
         try:
             return self._storage.commit(batch)
@@ -80,6 +83,8 @@ class Patience:
             if self._storage.inline:  # there the caller's own thread would wait
                 raise
             return self._insist(batch, error, began)
+        finally:
+            self.moves += 1
 
     def _insist(self, batch: Batch, error: StorageBusy, began: float) -> Committed:
         tries, reported = 1, False

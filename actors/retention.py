@@ -38,11 +38,13 @@ class Retention:
 
     Attributes:
         call_again: Has `step` called, in the journal's turn, after some seconds.
+        moves: How often a step has begun or ended; odd while one is under way.
     """
 
     def __init__(self, storage: Storage, seconds: float | None, monotonic: Callable[[], float]) -> None:
         """Say how long finished tasks are kept; None for ever. Steps are timed by `monotonic`."""
         self.call_again: Callable[[float], None] = lambda seconds: None  # noqa: ARG005
+        self.moves = 0
         self._storage = storage
         self._keep = None if seconds is None else int(seconds * MICROSECONDS)
         self._monotonic = monotonic
@@ -51,20 +53,27 @@ class Retention:
         self._oldest: int | None = None
         self._rest_until = 0
 
+    def rests(self, now: int) -> bool:
+        """Whether a step would do nothing. May be called from any thread."""
+        return self._keep is None or now < self._rest_until
+
     def step(self, now: int) -> None:
         """Look at some rows and delete those that have been finished for long enough.
 
         Args:
             now: Microseconds.
         """
-        if self._keep is None or now < self._rest_until:
+        if self._keep is None or self.rests(now):
             return
+        self.moves += 1
         began = self._monotonic()
         try:
             sweep = self._storage.sweep(now - self._keep, self._after, self._limit)
         except StorageError as error:  # the next tick tries again
             logger.debug("finished tasks could not be deleted", exc_info=error)
             return
+        finally:
+            self.moves += 1
         self._limit = next_limit(self._limit, self._monotonic() - began)
         self._oldest = min((time for time in (self._oldest, sweep.oldest) if time is not None), default=None)
         if sweep.last is None:

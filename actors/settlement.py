@@ -301,14 +301,18 @@ class Settlement:
             if row is not None and row.state.final:
                 release(self.workflow_watchers.settle(id, row.state))
 
-    def look_for_asked(self, now: int) -> None:  # noqa: ARG002 - the signature is InTurn's
+    def look_for_asked(self, now: int) -> int:  # noqa: ARG002 - the signature is InTurn's
         """Stop what is to stop as its workflow unwinds though nobody here was told: before a crash, by another node.
+
+        Returns:
+            How many unfinished tasks have been asked to stop, told or not.
 
         Raises:
             StorageError: It cannot be read.
         """
         found: dict[str, list[bytes]] = {}
-        for record in self._storage.asked(self.router.named):
+        asked = self._storage.asked(self.router.named)
+        for record in asked:
             if record.workflow is None or record.kind != TASK or self._is_told(record):
                 continue
             row = self._storage.workflow(record.workflow)
@@ -316,22 +320,28 @@ class Settlement:
                 found.setdefault(record.cancel_requested or "", []).append(record.id)
         for reason, ids in found.items():
             self._stop(ids, reason)
+        return len(asked)
 
     def _stop(self, ids: Sequence[bytes], reason: str) -> None:
         cancel = CancelTasks(ids, reason, None, CancelReason.WORKFLOW)
         self.stops.append(cancel)
         self.submit(cancel)
 
-    def take_in_unowned(self, now: int) -> None:
+    def take_in_unowned(self, now: int) -> int:
         """Claim what another node has made for a workflow and cannot run itself; the first one that asks gets it.
+
+        Returns:
+            How many such tasks there are.
 
         Raises:
             StorageError: It cannot be read.
         """
-        found = [r for r in self._storage.unowned(self.router.named) if r.id not in self._tickets.resident]
+        unowned = self._storage.unowned(self.router.named)
+        found = [record for record in unowned if record.id not in self._tickets.resident]
         tickets = [ticket for record in found if (ticket := self.router.load(record)) is not None]
         if tickets:
             self.router.route(tickets, now)
+        return len(unowned)
 
     def _is_told(self, record: Record) -> bool:
         """Whether a resident task knows that it is to stop; one that has never started is not to start for that."""

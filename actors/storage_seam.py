@@ -31,6 +31,10 @@ class StorageSeam:
         """See `Storage.adopt`."""
         return self._call(self._storage.adopt, types, now)
 
+    def quiet(self) -> bool:
+        """See `Storage.quiet`."""
+        return self._call(self._storage.quiet)
+
     def ready(self, types: Collection[str], now: int, skip: Collection[int], limit: int) -> list[Record]:
         """See `Storage.ready`."""
         return self._call(self._storage.ready, types, now, skip, limit)

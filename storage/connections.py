@@ -50,6 +50,7 @@ class Connections:
         self._synchronous = _SYNCHRONOUS[durability]
         self._writers: list[sqlite3.Connection] = []
         self._readers: list[sqlite3.Connection] = []
+        self._watchers: list[sqlite3.Connection] = []
         self._process = os.getpid()
         self._closed = False
 
@@ -135,11 +136,40 @@ class Connections:
         else:
             self._readers.append(connection)
 
+    def version(self) -> tuple[sqlite3.Connection, int] | None:
+        """Give what changes with each commit of any other connection, this process's or not; None if it cannot be told.
+
+        A small read of shared memory, which waits for nobody. For one thread at a time.
+
+        Raises:
+            StorageUnavailable: The storage is closed.
+        """
+        if self._closed:
+            raise closed(self.path)
+        try:
+            connection = self._watchers.pop() if self._watchers else self._make_watcher()
+            (number,) = connection.execute("PRAGMA data_version").fetchone()
+        except sqlite3.Error:
+            return None
+        if self._closed:
+            connection.close()
+        else:
+            self._watchers.append(connection)
+        return connection, number
+
+    def _make_watcher(self) -> sqlite3.Connection:
+        connection = connect(self.path)
+        connection.execute("PRAGMA query_only = 1")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        _set_busy_timeout(connection, 0)
+        return connection
+
     def close(self) -> None:
         """Close what is not in use, an open transaction is rolled back; after a fork, let it lie."""
         self._closed = True
-        idle = self._readers + self._writers  # the writer last: the last one to close makes the checkpoint
-        self._readers, self._writers = [], []
+        # The writer last: the last one to close makes the checkpoint.
+        idle = self._watchers + self._readers + self._writers
+        self._watchers, self._readers, self._writers = [], [], []
         if self.inherited:
             _inherited.extend(idle)
             return

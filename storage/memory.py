@@ -288,6 +288,10 @@ class MemoryStorage:
         record.owner = self._incarnation
         record.status = st.QUEUED
 
+    def quiet(self) -> bool:
+        """There is nobody else; see `Storage.quiet`."""
+        return self._settled is not None
+
     def ready(self, types: Collection[str], now: int, skip: Collection[int], limit: int) -> list[Record]:
         """Read a page of rows that may start; see `Storage.ready`."""
         self._latest = max(self._latest, now, *(row.created for row in list(self._rows.values())))

@@ -237,6 +237,14 @@ class Storage(Protocol):
         """Take over what dead or cleanly stopped incarnations left behind of these types, in one transaction."""
         ...
 
+    def quiet(self) -> bool:
+        """Whether no other incarnation has committed anything, or died, since this was last asked; it never waits.
+
+        False if that cannot be told, as at the first time; perhaps also if this incarnation itself has committed
+        something. Asked by one thread at a time, not the one that commits.
+        """
+        ...
+
     def ready(self, types: Collection[str], now: int, skip: Collection[int], limit: int) -> list[Record]:
         """A page of rows that may start: they wait, are due, and are this incarnation's or adopted by it.
 

@@ -56,6 +56,7 @@ class SqliteStorage:
         self._latest = 0
         self._settled: tuple[frozenset[int], frozenset[int], frozenset[str]] | None = None
         self._unhandled: dict[str, int] = {}
+        self._version: tuple[sqlite3.Connection, int] | None = None
 
     # Opening
 
@@ -77,7 +78,7 @@ class SqliteStorage:
                 msg = f"{self.path} cannot be locked: {error}"
                 raise StorageUnavailable(msg) from error
             raise
-        self._connections, self._now, self._settled = connections, now, None
+        self._connections, self._now, self._settled, self._version = connections, now, None, None
         if (missing := self._ballast.make()) is not None:
             text = "%s cannot be allocated (%s): on a full disk, running tasks will not be able to end"
             logger.warning(text, self._ballast.path, missing)
@@ -189,6 +190,17 @@ class SqliteStorage:
         with self._opened().reader() as connection:
             dead = frozenset(sqlite_adoption.dead_incarnations(connection, self._incarnation, self.alive))
             return frozenset(number for (number,) in fetch(connection, "number", "incarnation")), dead
+
+    def quiet(self) -> bool:
+        """Tell it by a number that SQLite has for this, which own commits change too. See `Storage.quiet`."""
+        seen, self._version = self._version, self._opened().version()
+        if self._version is None or self._version != seen or self._settled is None:
+            return False
+        known, dead, _ = self._settled
+        try:
+            return all(map(self.alive, known - dead - {self._incarnation}))
+        except OSError:
+            return False
 
     def sweep(self, before: int, after: int, limit: int) -> Sweep:
         """Delete what ended long ago; see `Storage.sweep`."""

@@ -32,7 +32,7 @@ class Listening(ThreadRuntime):
 METHODS = {name for name, _ in inspect.getmembers(Storage, inspect.isfunction) if not name.startswith("_")}
 
 
-RARE = {"abandon", "alive", "crashed", "release_reserve", "restore_reserve", "retrying", "sweep", "unowned"}
+RARE = {"abandon", "alive", "crashed", "quiet", "release_reserve", "restore_reserve", "retrying", "sweep", "unowned"}
 """Called at a tick, when a node has died, much waits or is old, or the disk is full; there is no other way either."""
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator
+from collections import Counter
+from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 
 from everact import NotOwner, Settings, StorageUnavailable, TaskContext, TaskNotFound, TaskStatus
 from everact import events as ev
+from everact.storage.sqlite import SqliteStorage
 from everact.tasks import status as st
+from everact.testing import Simulation
 from tests.engine.conftest import GRACE, WAIT, Diary, Facts, Job, Lab, Next, make_handler, until
 
 
@@ -177,3 +180,53 @@ def test_who_waits_for_a_dead_nodes_task_is_told_when_another_node_has_run_it(la
     lab.system(make_handler(kind, Job, lambda task, ctx: task.n))
     asking.join(WAIT)
     assert answers == [3]
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
+    """How often each incarnation has looked for what others have left or made."""
+    counted: Counter[int] = Counter()
+    adopt = SqliteStorage.adopt
+
+    def count(storage: SqliteStorage, types: Collection[str], now: int) -> Any:
+        counted[storage._incarnation] += 1
+        return adopt(storage, types, now)
+
+    monkeypatch.setattr(SqliteStorage, "adopt", count)
+    return counted
+
+
+def test_where_nothing_happens_nobody_looks(looks: Counter[int]) -> None:
+    with Simulation([make_handler("sync", Job, lambda task, ctx: task.n)], nodes=2, storage="sqlite") as sim:
+        sim.advance(5)
+        at_rest = looks.copy()
+        sim.advance(60)
+        assert looks == at_rest
+        sim.dispatch(Job(1), node="node-1")
+        sim.advance(5)
+        assert all(looks[node] > at_rest[node] for node in (1, 2))
+        at_rest = looks.copy()
+        sim.advance(60)
+        assert looks == at_rest
+        sim.kill("node-2")
+        sim.advance(5)
+        assert looks[1] > at_rest[1]
+
+
+def test_a_look_that_has_failed_is_repeated_though_nothing_has_changed(looks: Counter[int], monkeypatch: Any) -> None:
+    def refuse(storage: SqliteStorage, types: Collection[str]) -> None:
+        raise StorageUnavailable("for a while")
+
+    with Simulation([make_handler("sync", Job, lambda task, ctx: task.n)], storage="sqlite") as sim:
+        sim.advance(5)
+        with monkeypatch.context() as failing:
+            failing.setattr(SqliteStorage, "asked", refuse)
+            sim.dispatch(Job(1))
+            sim.advance(5)
+            at_rest = looks.copy()
+            sim.advance(10)
+            assert looks[1] == at_rest[1] + 20
+        sim.advance(5)
+        at_rest = looks.copy()
+        sim.advance(60)
+        assert looks == at_rest

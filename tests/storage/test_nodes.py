@@ -369,3 +369,65 @@ def test_what_an_adopter_had_is_taken_over_though_another_node_has_forgotten_the
     adopter.abandon()
     stranger.adopt(["another type"], NOW)  # forgets the adopter, who owns no row itself
     assert heir.adopt(["t"], NOW).waiting == {"t": 1}
+
+
+def test_nothing_is_quiet_before_it_was_looked_at(start: Start) -> None:
+    storage = start()
+    assert not storage.quiet()
+    storage.adopt(["t"], NOW)
+    assert storage.quiet()
+    assert storage.quiet()
+
+
+def test_a_commit_of_another_node_is_told_once(start: Start) -> None:
+    storage, other = start(), start()
+    storage.adopt(["t"], NOW)
+    storage.quiet()
+    other.commit(Batch(NOW, inserts=[record(9, owner=2)]))
+    assert not storage.quiet()
+    assert storage.quiet()
+
+
+@pytest.mark.slow
+def test_the_death_of_another_node_is_told_until_it_was_looked_at(start: Start, process: subprocess.Popen[str]) -> None:
+    storage = start()
+    storage.adopt(["t"], NOW)
+    storage.quiet()
+    assert storage.quiet()
+    process.kill()
+    process.wait()
+    assert not storage.quiet()
+    assert not storage.quiet()
+    storage.adopt(["t"], NOW)
+    storage.quiet()  # its own adoption
+    assert storage.quiet()
+
+
+def test_a_storage_that_cannot_be_read_is_not_quiet(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> sqlite3.Connection:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    storage = start()
+    storage.adopt(["t"], NOW)
+    storage.quiet()
+    version = storage._version
+    assert version is not None
+    version[0].close()
+    monkeypatch.setattr(connections, "connect", refuse)
+    assert not storage.quiet()
+    assert not storage.quiet()
+    monkeypatch.undo()
+    assert not storage.quiet()
+    assert storage.quiet()
+
+
+def test_a_lock_that_cannot_be_asked_is_not_quiet(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(lock: NodeLock, number: int) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    storage, _ = start(), start()
+    storage.adopt(["t"], NOW)
+    storage.quiet()
+    assert storage.quiet()
+    monkeypatch.setattr(NodeLock, "alive", refuse)
+    assert not storage.quiet()
