@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from everact.actors.pool import Pool
 
 logger = logging.getLogger("everact.handler")
-YIELD_EVERY = 64
+YIELD_EVERY = 32
+"""After so many tasks in a row a cell lets other threads, or coroutines, go on."""
+PAUSE_SECONDS = 0.00002
 _NO_TASK = UUID(int=0)
 
 
@@ -175,9 +177,17 @@ class HandlerActor(Guarded):
             if self._put_down(delivery) if step is None else await self._play(delivery, step):
                 return True
             served += 1
-            if self.spec.is_async and served % YIELD_EVERY == 0:
-                await asyncio.sleep(0)
+            if served % YIELD_EVERY == 0:
+                await self._let_others_go_on()
         return True
+
+    async def _let_others_go_on(self) -> None:
+        if self.spec.is_async:
+            await asyncio.sleep(0)
+        elif not self._inline:
+            # The journal asks for the interpreter lock at each step of a commit, and Python gives it up to who asks
+            # after 5 ms only, or to who comes while nobody holds it. So the journal writes while handlers run.
+            self.node.runtime.gate().wait(PAUSE_SECONDS)
 
     def _before_the_next(self) -> None:
         """Take new tasks in if there is nothing to do; else what this thread keeps back must not wait for that."""

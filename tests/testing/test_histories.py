@@ -17,7 +17,7 @@ from tests.testing.programs import orders
 from tests.testing.programs.orders import drawn_faults, play
 
 SCHEDULES = 500 if "EVERACT_LONG_TESTS" in os.environ else 60  # make long
-SEEDS = 40
+SEEDS = 300
 PROGRAM = Path(orders.__file__)
 
 
@@ -82,10 +82,12 @@ def test_faults_that_the_seed_adds_are_told_as_a_plan_that_replays_them(seed: in
 
 
 def test_some_seeds_add_faults_of_each_kind_and_some_none() -> None:
-    plans = [play(seed, Faults(), max_faults=2).faults for seed in range(SEEDS)]
-    added = {name for plan in plans for name in plan.to_data()}
-    assert added >= {"crash_at", "fail", "fail_after", "commit_unknown", "commit_lost", "busy"}
-    assert Faults() in plans
+    missing = {"crash_at", "fail", "fail_after", "commit_unknown", "commit_lost", "busy", "none"}
+    for seed in range(SEEDS):
+        missing -= play(seed, Faults(), max_faults=2).faults.to_data().keys() or {"none"}
+        if not missing:
+            return
+    assert not missing
 
 
 def test_faults_are_drawn_on_the_thread_of_the_test_too() -> None:
