@@ -52,6 +52,7 @@ class Journal(ThreadActor):
     Attributes:
         tickets: The resident tasks; only the journal adds to and removes from them.
         watchers: Who waits for the outcome of a task.
+        idle_waiters: Who waits until there is nothing to do.
         reserve: Whether the disk is full, and what that means for new tasks.
         patience: What commits, and waits while the database is locked.
         facts: Where it says what it has committed.
@@ -72,7 +73,7 @@ class Journal(ThreadActor):
         self._stream = stream
         # Holds one token while no thread runs a turn in place; taking it is the right to run one.
         self._turnstile = [None]
-        self._idle_waiters: list[AnyWaiter] = []
+        self.idle_waiters: list[AnyWaiter] = []
         self.incarnation = incarnation
         self.tickets = Tickets()
         self.watchers = Watchers()
@@ -177,7 +178,7 @@ class Journal(ThreadActor):
         Only the last task of a mailbox keeps it back: its thread has nothing to do then, and lets it go after a moment.
         One caller who waits for each of its tasks so has one commit for each, not two.
         """
-        others = self.watchers.waiting or self._idle_waiters or self._stream.active
+        others = self.watchers.waiting or self.idle_waiters or self._stream.active
         if others or message.ticket.pool.has_work or not is_quiet(message):
             self.submit(message)
         else:
@@ -271,8 +272,8 @@ class Journal(ThreadActor):
         """Tell everybody who still waits that nothing will come any more. Called after the last turn."""
         self._dismissal = error  # first: who comes later sees it, and empties the mailbox once more
         self.catch_up(LAST_SECONDS)  # with what was left to others before that
-        left = list(self._idle_waiters)
-        self._idle_waiters = []
+        left = list(self.idle_waiters)
+        self.idle_waiters = []
         left += self.watchers.take_all() + self.settlement.workflow_watchers.take_all()
         if not self._storage.inline:  # there a turn answers, that storage is closed
             left += self._unanswered()
@@ -340,7 +341,7 @@ class Journal(ThreadActor):
         if commit.others or self.router.has_more:
             self._go_on(commit.others)
         # A saga's own task is parked while its steps run; told to stop, it makes the first undo.
-        if self._idle_waiters and self._idle:
+        if self.idle_waiters and self._idle:
             self._wake_idle()
 
     def _go_on(self, messages: Sequence[Any]) -> None:
@@ -350,7 +351,7 @@ class Journal(ThreadActor):
             if type(message) is InTurn:
                 message.do(now)
             elif type(message) is AwaitIdle:
-                self._idle_waiters.append(message.waiter)
+                self.idle_waiters.append(message.waiter)
         self.router.go_on(now)
 
     @property
@@ -360,7 +361,7 @@ class Journal(ThreadActor):
         return self.tickets.idle and not self.settlement.stops and self.router.idle
 
     def _wake_idle(self) -> None:
-        woken, self._idle_waiters = self._idle_waiters, []
+        woken, self.idle_waiters = self.idle_waiters, []
         for waiter in woken:
             waiter.settle(True)
         release(woken)

@@ -88,9 +88,14 @@ class Liveness:
         self._timer.call_after(TICK_SECONDS, self._tick)
 
     def _may_find_something(self, now: int) -> bool:
-        if self._journal.watchers.waiting or self._journal.settlement.workflow_watchers.waiting:
+        if self._is_waited_for or self._router.is_behind(now):
             return True
         return not self._nothing_is_new() or not self._retention.rests(now) or bool(self._running_long(now))
+
+    @property
+    def _is_waited_for(self) -> bool:
+        journal = self._journal
+        return bool(journal.watchers.waiting or journal.idle_waiters or journal.settlement.workflow_watchers.waiting)
 
     def _nothing_is_new(self) -> bool:
         """Whether a look would find what the last one has found, which was nothing."""

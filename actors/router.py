@@ -196,6 +196,11 @@ class Router:
         """Whether nothing that is ready or retried waits in storage. Asked only when nothing resident is at work."""
         return not self._spilled and (self._agenda.horizon == math.inf or not self._backlog.retrying())
 
+    def is_behind(self, now: int) -> bool:
+        """Whether `go_on` may have something to do though nobody has asked for it. May be called from any thread."""
+        armed = self._armed
+        return self.has_more or (armed is not None and armed <= now)
+
     def go_on(self, now: int) -> None:
         """Read what there is room for, and claim what may start; nothing while the system stops."""
         if any(pool.closed for pool in self._pools):

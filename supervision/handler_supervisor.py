@@ -142,6 +142,8 @@ class HandlerSupervisor(PooledActor):
             logger.warning("%s: the pool of %s works again", self.actor_urn, self._pool.spec.name)
             self._node.stream.publish(PoolResumed(self.runtime.now(), self._pool.spec.name))
             self._pool.resume()
+            journal = self._node.journal
+            journal.submit(InTurn(journal.router.go_on))  # what was adopted waits to be claimed
 
     def _after_stuck(self, message: CellStuck) -> None:
         cell, watch = message.cell, message.watch

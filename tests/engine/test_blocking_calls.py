@@ -232,7 +232,7 @@ def test_a_wait_that_ends_does_not_end_the_task(lab: Lab, kind: str) -> None:
     go.set()
     assert task.result(WAIT) == "done"
     system.wait_idle(WAIT)
-    assert journal._idle_waiters == []
+    assert journal.idle_waiters == []
 
 
 def test_a_cancelled_await_leaves_the_task_alone(lab: Lab, kind: str) -> None:

@@ -10,11 +10,20 @@ from typing import Any
 
 import pytest
 
-from everact import NotOwner, Settings, StorageUnavailable, TaskContext, TaskNotFound, TaskStatus
+from everact import (
+    Intensity,
+    NotOwner,
+    Settings,
+    StorageUnavailable,
+    TaskContext,
+    TaskHandler,
+    TaskNotFound,
+    TaskStatus,
+)
 from everact import events as ev
 from everact.storage.sqlite import SqliteStorage
 from everact.tasks import status as st
-from everact.testing import Simulation
+from everact.testing import Simulation, What, drained
 from tests.engine.conftest import GRACE, WAIT, Diary, Facts, Job, Lab, Next, make_handler, until
 
 
@@ -230,3 +239,45 @@ def test_a_look_that_has_failed_is_repeated_though_nothing_has_changed(looks: Co
         at_rest = looks.copy()
         sim.advance(60)
         assert looks == at_rest
+
+
+def test_a_page_that_could_not_be_read_is_read_again_though_nothing_has_changed(monkeypatch: Any) -> None:
+    def refuse(storage: SqliteStorage, *args: Any) -> None:
+        raise StorageUnavailable("for a while")
+
+    with Simulation([make_handler("sync", Job, lambda task, ctx: task.n)], storage="sqlite") as sim:
+        task = sim.dispatch(Job(1), delay=60)
+        sim.kill()
+        with monkeypatch.context() as failing:
+            failing.setattr(SqliteStorage, "ready", refuse)
+            failing.setattr(SqliteStorage, "scheduled", refuse)
+            sim.restart()
+            sim.advance(100)
+            unread = task.status()
+        sim.advance(2)
+        assert [unread, task.status()] == [TaskStatus.QUEUED, TaskStatus.COMPLETED]
+
+
+class FragileHandler(TaskHandler[Job]):
+    """Cannot start before virtual second 30."""
+
+    intensity = Intensity(1, within=60)
+    sim: Simulation
+
+    def handle(self, task: Job, ctx: TaskContext) -> None:
+        """Can only be called later."""
+
+    def on_actor_start(self) -> None:
+        if self.sim.time < 30:
+            raise ConnectionError
+
+
+def test_what_was_adopted_starts_as_soon_as_its_pool_works_again() -> None:
+    with Simulation([FragileHandler], storage="sqlite", events=True) as sim:
+        FragileHandler.sim = sim
+        sim.dispatch(Job(1), delay=5)
+        sim.kill()
+        sim.restart()
+        sim.run(until=drained, timeout=300)
+        resumed = [event.time for event in sim.history.of(What.TOLD) if event.detail == "PoolResumed"]
+        assert [event.time for event in sim.history.of(What.STARTED)] == resumed

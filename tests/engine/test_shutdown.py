@@ -339,7 +339,7 @@ def test_callers_that_wait_are_told_when_the_system_stops(lab: Lab, kind: str) -
     calls = (task.result, later.wait, system.wait_idle, lambda: asyncio.run(awaited()))
     threads = [in_thread(wait, call) for call in calls]
     journal = system._engine.node.journal  # type: ignore[union-attr]
-    until(lambda: len(journal.watchers) == 3 and journal._idle_waiters)
+    until(lambda: len(journal.watchers) == 3 and journal.idle_waiters)
     system.stop(timeout=0)
     assert all(joined(thread, 3.0) for thread in threads), "somebody still waits for a system that has stopped"
     assert len(ends) == 4
