@@ -9,6 +9,9 @@ from everact.actors.pool_mailbox import ABOVE_ALL
 from everact.actors.ticket import Ticket
 from everact.tasks import status as st
 
+LOW = 500
+"""Fewer tasks than this and a page is read. Read earlier, it would have to step over what is in memory still."""
+
 
 class Spill:
     """Keeps a mailbox short without changing the order of the tasks.
@@ -27,7 +30,7 @@ class Spill:
     def __init__(self, high: float = math.inf) -> None:
         self.rank: int | None = None
         self.high = high
-        self.low = high if high == math.inf else high // 2
+        self.low = high if high == math.inf else min(high // 2, LOW)
 
     def fit(
         self, tickets: Sequence[Ticket], length: int, lowest: int = -ABOVE_ALL
