@@ -12,7 +12,6 @@ from everact.actors.commit import (
     Commit,
     PlannedCancel,
     answers,
-    is_parked,
     is_stored,
     settle_cancel,
     settle_finish,
@@ -75,8 +74,12 @@ class Settlement:
 
     def settle(self, commit: Commit, committed: Committed) -> None:
         """Settle the messages of a commit, the ends of deliveries first."""
-        for finish in commit.finishes:
-            self._finish(finish, committed)
+        if committed.lost:
+            self._finish_the_written(commit.finishes, committed)
+        else:
+            self.facts.ended(commit.finishes)
+            for finish in commit.finishes:
+                self._finish(finish, committed)
         for store in commit.stores:
             self._store(store, committed)
         if committed.changes is not None:
@@ -133,20 +136,25 @@ class Settlement:
             return False
         return ticket.delivery is None or not ticket.delivery.parked
 
+    def _finish_the_written(self, finishes: Sequence[FinishDelivery], committed: Committed) -> None:
+        """Those whose outcome stands in storage, by this commit or by one before; the others are forgotten."""
+        for finish in finishes:
+            outcome = finish.outcome
+            if outcome.seq not in committed.lost or was_written(outcome, self._storage.get(outcome.id)):
+                self.facts.ended((finish,))
+                self._finish(finish, committed)
+            else:
+                self._forget_lost(finish)
+
     def _finish(self, finish: FinishDelivery, committed: Committed) -> None:
         outcome = finish.outcome
         follow_ups: Sequence[Ticket] = finish.follow_ups
         if committed.lost and outcome.seq in committed.lost:
-            if not was_written(outcome, self._storage.get(outcome.id)):
-                self._forget_lost(finish)
-                return
             follow_ups = self.present(follow_ups)
             if outcome.part is not None:
                 self.submit(InTurn(self.look_around))  # what it made of its workflow was not told
         if finish.ticket.claimed:
             self.router.ended(finish.ticket)
-        if (series := finish.ticket.pool.series) is not None and (outcome.part is None or not is_parked(outcome)):
-            self.facts.ended(finish, series)  # before the record is brought up to date
         heir = settle_finish(finish, self._tickets)
         if heir is not None:
             self.ready.append(heir)
