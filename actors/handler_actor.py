@@ -11,6 +11,7 @@ from uuid import UUID
 
 from everact.actors.attempt import Attempt
 from everact.actors.baton import release
+from everact.actors.breather import Breather
 from everact.actors.executor import PinnedExecutor
 from everact.actors.guarded import Guarded
 from everact.actors.messages import CellFailed, CellStarted, CellStuck, InTurn, Proceed, Resume, Retire, StartAgain
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from everact.actors.pool import Pool
 
 logger = logging.getLogger("everact.handler")
-YIELD_EVERY = 32
-"""After so many tasks in a row a cell lets other threads, or coroutines, go on."""
-PAUSE_SECONDS = 0.00002
 _NO_TASK = UUID(int=0)
 
 
@@ -63,6 +61,7 @@ class HandlerActor(Guarded):
         self._make_executor = make_executor
         self._executor = make_executor()
         self._attempt = Attempt(self)
+        self._breather = Breather(node.runtime)
         self._gathered = node.journal.gathered
         self._inline = node.journal.inline  # then it is new tasks that have gathered, for a cell with nothing to do
         # A thread of the elastic pool does that itself, when no other cell needs it.
@@ -177,7 +176,8 @@ class HandlerActor(Guarded):
             if self._put_down(delivery) if step is None else await self._play(delivery, step):
                 return True
             served += 1
-            if served % YIELD_EVERY == 0:
+            if served >= self._breather.due:
+                served = 0
                 await self._let_others_go_on()
         return True
 
@@ -185,9 +185,7 @@ class HandlerActor(Guarded):
         if self.spec.is_async:
             await asyncio.sleep(0)
         elif not self._inline:
-            # The journal asks for the interpreter lock at each step of a commit, and Python gives it up to who asks
-            # after 5 ms only, or to who comes while nobody holds it. So the journal writes while handlers run.
-            self.node.runtime.gate().wait(PAUSE_SECONDS)
+            self._breather.rest()
 
     def _before_the_next(self) -> None:
         """Take new tasks in if there is nothing to do; else what this thread keeps back must not wait for that."""

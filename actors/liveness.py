@@ -88,7 +88,7 @@ class Liveness:
         self._timer.call_after(TICK_SECONDS, self._tick)
 
     def _may_find_something(self, now: int) -> bool:
-        if self._is_waited_for or self._router.is_behind(now):
+        if self._is_waited_for or self._journal.keeps_back() or self._router.is_behind(now):
             return True
         return not self._nothing_is_new() or not self._retention.rests(now) or bool(self._running_long(now))
 
