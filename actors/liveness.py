@@ -82,10 +82,12 @@ class Liveness:
         """On the timer's thread. The journal's is not woken if there is nothing to look for."""
         if any(pool.closed for pool in self._pools):
             return
-        if self._may_find_something(self._journal.runtime.now()):
-            self._looks += 1
-            self._journal.submit(InTurn(partial(self.look_around, self._looks)))
-        self._timer.call_after(TICK_SECONDS, self._tick)
+        try:
+            if self._may_find_something(self._journal.runtime.now()):
+                self._looks += 1
+                self._journal.submit(InTurn(partial(self.look_around, self._looks)))
+        finally:  # a tick that fails must not be the last one
+            self._timer.call_after(TICK_SECONDS, self._tick)
 
     def _may_find_something(self, now: int) -> bool:
         if self._is_waited_for or self._journal.keeps_back() or self._router.is_behind(now):
@@ -155,7 +157,7 @@ class Liveness:
             self._router.look_in_storage(now, adoption.waiting)
 
     def _running_long(self, now: int) -> list[Ticket]:
-        deliveries = [cell.current for pool in self._pools for cell in pool.cells if cell.current is not None]
+        deliveries = [current for pool in self._pools for cell in pool.cells if (current := cell.current) is not None]
         since = now - LONG_SECONDS * MICROSECONDS
         return [
             delivery.ticket

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from everact import (
     TaskStatus,
 )
 from everact import events as ev
+from everact.actors.liveness import Liveness
 from everact.storage.sqlite import SqliteStorage
 from everact.tasks import status as st
 from everact.testing import Simulation, What, drained
@@ -281,3 +283,36 @@ def test_what_was_adopted_starts_as_soon_as_its_pool_works_again() -> None:
         sim.run(until=drained, timeout=300)
         resumed = [event.time for event in sim.history.of(What.TOLD) if event.detail == "PoolResumed"]
         assert [event.time for event in sim.history.of(What.STARTED)] == resumed
+
+
+def test_a_tick_that_fails_is_not_the_last_one(looks: Counter[int], monkeypatch: Any) -> None:
+    """A bug of ours there must not keep the work of dead nodes waiting for ever."""
+
+    def fail(*args: Any) -> None:
+        raise RuntimeError("planted")
+
+    with Simulation([make_handler("sync", Job, lambda task, ctx: task.n)], nodes=2, storage="sqlite") as sim:
+        with monkeypatch.context() as failing:
+            failing.setattr(Liveness, "_running_long", fail)
+            sim.advance(5)
+        sim.kill("node-2")
+        before = looks[1]
+        sim.advance(5)
+        assert looks[1] > before
+
+
+def test_a_task_that_ends_while_ticks_look_at_it_does_no_harm() -> None:
+    class Ending:
+        """A cell whose task ends as soon as somebody has looked."""
+
+        seen = 0
+
+        @property
+        def current(self) -> object:
+            self.seen += 1
+            ended = SimpleNamespace(started=0, closed=True, ticket=SimpleNamespace(record=SimpleNamespace(status=1)))
+            return ended if self.seen == 1 else None
+
+    liveness = object.__new__(Liveness)
+    liveness._pools = [SimpleNamespace(cells=[Ending()])]  # type: ignore[list-item]
+    assert liveness._running_long(10**9) == []
