@@ -148,8 +148,12 @@ class Connections:
             raise closed(self.path)
         try:
             connection = self._watchers.pop() if self._watchers else self._make_watcher()
+        except sqlite3.Error:
+            return None
+        try:
             (number,) = connection.execute("PRAGMA data_version").fetchone()
         except sqlite3.Error:
+            connection.close()
             return None
         if self._closed:
             connection.close()

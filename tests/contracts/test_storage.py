@@ -923,3 +923,10 @@ def test_what_was_queued_after_it_was_created_may_start_though_the_clock_was_set
     """A saga that a commit has woken, say: the clock had shown that time."""
     storage.commit(Batch(NOW, inserts=[record(1, due=NOW, created=NOW - 1000)]))
     assert [row.seq for row in storage.ready([TYPE], NOW - 500, (), 9)] == [1]
+
+
+def test_where_nobody_else_is_it_is_quiet_once_it_was_looked_at(storage: Storage) -> None:
+    assert not storage.quiet()
+    storage.adopt([TYPE], NOW)
+    storage.quiet()
+    assert storage.quiet()

@@ -431,3 +431,16 @@ def test_a_lock_that_cannot_be_asked_is_not_quiet(start: Start, monkeypatch: pyt
     assert storage.quiet()
     monkeypatch.setattr(NodeLock, "alive", refuse)
     assert not storage.quiet()
+
+
+def test_asking_whether_it_is_quiet_waits_for_nobody_who_writes(start: Start, path: Path) -> None:
+    storage = start()
+    storage.adopt(["t"], NOW)
+    storage.quiet()
+    writing = sqlite3.connect(path, isolation_level=None)
+    writing.execute("BEGIN EXCLUSIVE")
+    writing.execute("DELETE FROM adoption")
+    assert storage.quiet()
+    writing.execute("ROLLBACK")
+    writing.close()
+    assert storage.quiet()
