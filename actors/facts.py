@@ -117,13 +117,14 @@ class Facts:
             self._stream.publish_many(WorkflowMoved(now, *move) for move in moves)
 
     def _count(self, tally: Tally, tickets: Sequence[Ticket]) -> None:
-        if len(tickets) == 1:
-            (tickets[0].pool.series or tally.others).dispatched += 1
+        if not tickets:
             return
+        first = tickets[0].pool
         pools = list(map(_POOL, tickets))
-        # Nearly always all of one type, which is a third of the work of counting by type.
-        alike = pools.count(pools[0]) == len(pools) if pools else False
-        for pool, count in ((pools[0], len(pools)),) if alike else Counter(pools).items():
+        if pools.count(first) == len(pools):  # nearly always, and a third of the work of counting by type
+            (first.series or tally.others).dispatched += len(pools)
+            return
+        for pool, count in Counter(pools).items():
             series = pool.series or tally.others  # of a type that has no handler here
             series.dispatched += count
 

@@ -10,7 +10,7 @@ from everact.actors.ticket import Ticket
 from everact.tasks import status as st
 
 LOW = 500
-"""Fewer tasks than this and a page is read. Read earlier, it would have to step over what is in memory still."""
+"""A page is read when no more tasks than this are left. Earlier, it would step over all that is in memory still."""
 
 
 class Spill:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from everact.actors.pool_mailbox import ABOVE_ALL
-from everact.actors.spill import Spill
+from everact.actors.spill import LOW, Spill
 from everact.actors.ticket import Ticket
 from everact.tasks.record import Record
 from everact.tasks.status import RUNNING
@@ -129,3 +129,7 @@ def test_what_was_claimed_is_never_left_as_no_page_would_have_it() -> None:
 def test_what_is_more_urgent_than_something_that_was_let_in_just_before_is_let_in_too() -> None:
     spill, full, urgent = Spill(HIGH), [ticket(-5) for _ in range(HIGH)], ticket(-1)
     assert spill.fit([*full, urgent], 0, ABOVE_ALL) == ([*full, urgent], [])
+
+
+def test_a_page_is_read_when_half_is_left_and_of_a_large_mailbox_when_little_is() -> None:
+    assert [Spill(high).low for high in (10, 1000, 10_000)] == [5, LOW, LOW]
