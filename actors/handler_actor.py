@@ -185,7 +185,7 @@ class HandlerActor(Guarded):
         if self.spec.is_async:
             await asyncio.sleep(0)
         elif not self._inline:
-            self._breather.rest()
+            self._breather.pause()
 
     def _before_the_next(self) -> None:
         """Take new tasks in if there is nothing to do; else what this thread keeps back must not wait for that."""
